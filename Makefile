@@ -1,0 +1,135 @@
+# Everything a user or a contributor runs. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+# No build isolation: the package is built by the pinned setuptools, and torch-scatter must
+# compile against the torch it will run with.
+INSTALL := $(PIP) install --quiet --no-build-isolation -c constraints.txt
+PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
+
+# Directories that hold Python; mypy refuses one that holds none.
+TYPED := mentor_pyg $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py benchmarks/*.py))))
+WHEEL_VENV := build/wheel-venv
+
+.PHONY: help setup setup-dev scatter no-scatter demo format lint type-check test test-slow \
+	realdata doctest wheel-check check clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- environment -----------------------------------------------------------------------------
+
+$(VENV)/.stamp-venv: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt pip setuptools wheel
+	touch $@
+
+$(VENV)/.stamp-setup: $(VENV)/.stamp-venv pyproject.toml
+	$(INSTALL) torch
+	$(INSTALL) -e '.[train]'
+	touch $@
+
+$(VENV)/.stamp-setup-dev: $(VENV)/.stamp-setup
+	$(INSTALL) -e '.[train,dev,plot]'
+	touch $@
+
+setup: $(VENV)/.stamp-setup ## Create .venv and install the library with what training needs
+
+setup-dev: $(VENV)/.stamp-setup-dev ## Also install the developer's tools
+
+scatter: setup ## Compile and install torch-scatter (some minutes)
+	$(INSTALL) --no-deps torch-scatter
+	@# A cached build may belong to another torch: then it installs, and fails to load.
+	@$(PY) -c 'from mentor_pyg.dependencies import has_torch_scatter as h; exit(not h())' || \
+		{ echo "torch-scatter does not load; run: make no-scatter && \
+	$(PIP) cache remove torch_scatter && make scatter" >&2; exit 1; }
+
+no-scatter: setup ## Remove torch-scatter
+	$(PIP) uninstall --quiet --yes torch-scatter
+
+demo: setup ## Train MENTOR on the built-in synthetic data
+	$(PY) examples/train_baby.py
+
+# ---- checks ----------------------------------------------------------------------------------
+
+format: setup-dev ## Rewrite the code in the house format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lint: setup-dev ## Ruff and codespell
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(VENV)/bin/codespell
+
+type-check: setup-dev ## Mypy, strict
+	$(PY) -m mypy $(TYPED)
+
+test: setup-dev ## The tests, without the slow ones
+	$(PYTEST) -m "not slow"
+
+test-slow: setup-dev ## The slow tests only
+	$(PYTEST) -m slow
+
+realdata: setup-dev ## The tests on real data sets
+	$(PYTEST) -m realdata
+
+doctest: setup-dev ## The examples in docstrings
+	$(PYTEST) --doctest-modules mentor_pyg
+
+# The wheel goes into an environment of its own. That sees this one's dependencies through a
+# .pth file, but not its editable install, so whatever the wheel leaves out is missing.
+wheel-check: setup-dev ## Build the wheel, install it elsewhere and try it
+	rm -rf build dist
+	$(PY) -m build --no-isolation --outdir dist . > /dev/null
+	$(PYTHON) -m venv --without-pip $(WHEEL_VENV)
+	$(PIP) --python $(WHEEL_VENV)/bin/python install --quiet --no-deps --no-index dist/*.whl
+	$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$($(WHEEL_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/deps.pth"
+	cd / && MODULES=$$(find '$(CURDIR)/mentor_pyg' -name '*.py' | wc -l) \
+		'$(CURDIR)/$(WHEEL_VENV)/bin/python' -I -c "$$WHEEL_SMOKE"
+
+define WHEEL_SMOKE
+import importlib, os, pathlib, pkgutil, sys
+
+# A plain install has none of these, and `import mentor_pyg` must do without them.
+optional = ("jsonargparse", "lightning", "matplotlib", "pytorch_lightning", "rich", "torch_scatter")
+sys.modules.update(dict.fromkeys(optional))
+import mentor_pyg
+for name in optional:
+    del sys.modules[name]
+
+root = pathlib.Path(mentor_pyg.__file__).parent
+assert root.is_relative_to(sys.prefix), f"imported from {root}, not from the wheel"
+assert (root / "py.typed").is_file(), "the wheel lacks py.typed"
+names = [m.name for m in pkgutil.walk_packages([str(root)], "mentor_pyg.")]
+for name in names:
+    importlib.import_module(name)
+missing = int(os.environ["MODULES"]) - len(names) - 1
+assert missing == 0, f"the wheel lacks {missing} modules of the checkout"
+print(f"wheel-check: mentor_pyg {mentor_pyg.__version__}, {len(names) + 1} modules import")
+endef
+export WHEEL_SMOKE
+
+# The whole suite runs twice, because PyG and `backend="auto"` take other paths where
+# torch-scatter is installed. Sub-makes keep the order under `make -j`.
+check: ## What has to pass: lint, types, docs, wheel, tests without and with torch-scatter
+	$(MAKE) setup-dev
+	$(MAKE) lint
+	$(MAKE) type-check
+	$(MAKE) no-scatter
+	$(MAKE) test
+	$(MAKE) doctest
+	$(MAKE) wheel-check
+	$(MAKE) scatter
+	$(MAKE) test
+
+clean: ## Remove what was built, but not .venv
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
