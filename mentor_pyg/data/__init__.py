@@ -1,0 +1,41 @@
+"""The data model: names of stores and attributes, validation, and representations."""
+
+from mentor_pyg.data.representations import Representations
+from mentor_pyg.data.schema import (
+    DEFAULT_MODALITY_WEIGHTS,
+    INTERACTS,
+    ITEM,
+    REV_INTERACTS,
+    SEMANTIC,
+    USER,
+    edge_label_index,
+    feature_key,
+    knn_edge_type,
+    modalities,
+    num_items,
+    num_users,
+    presence,
+    presence_key,
+    resolve_modality_weights,
+)
+from mentor_pyg.data.validate import validate_data
+
+__all__ = [
+    "DEFAULT_MODALITY_WEIGHTS",
+    "INTERACTS",
+    "ITEM",
+    "REV_INTERACTS",
+    "SEMANTIC",
+    "USER",
+    "Representations",
+    "edge_label_index",
+    "feature_key",
+    "knn_edge_type",
+    "modalities",
+    "num_items",
+    "num_users",
+    "presence",
+    "presence_key",
+    "resolve_modality_weights",
+    "validate_data",
+]

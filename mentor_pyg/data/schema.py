@@ -1,0 +1,134 @@
+"""Where everything lives in the :class:`~torch_geometric.data.HeteroData` of a dataset."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.typing import EdgeType, Modality, Split
+
+__all__ = [
+    "DEFAULT_MODALITY_WEIGHTS",
+    "INTERACTS",
+    "ITEM",
+    "REV_INTERACTS",
+    "SEMANTIC",
+    "USER",
+    "edge_label_index",
+    "feature_key",
+    "knn_edge_type",
+    "modalities",
+    "num_items",
+    "num_users",
+    "presence",
+    "presence_key",
+    "resolve_modality_weights",
+]
+
+USER = "user"
+ITEM = "item"
+INTERACTS: EdgeType = (USER, "interacts", ITEM)
+REV_INTERACTS: EdgeType = (ITEM, "rev_interacts", USER)
+SEMANTIC: EdgeType = (ITEM, "semantic", ITEM)
+
+DEFAULT_MODALITY_WEIGHTS: dict[Modality, float] = {"visual": 0.1, "textual": 0.9}
+"""Weights of the merged item graph that the MENTOR paper uses on the Amazon datasets."""
+
+
+def knn_edge_type(modality: Modality) -> EdgeType:
+    """Return the edge type of a modality's item-item nearest-neighbour graph."""
+    return (ITEM, f"{modality}_knn", ITEM)
+
+
+def feature_key(modality: Modality) -> str:
+    """Return the attribute of the item store that holds a modality's features."""
+    return f"x_{modality}"
+
+
+def presence_key(modality: Modality) -> str:
+    """Return the attribute of the item store that says which items have a modality."""
+    return f"has_{modality}"
+
+
+def num_users(data: HeteroData) -> int:
+    """Return the number of users."""
+    return int(data[USER].num_nodes)
+
+
+def num_items(data: HeteroData) -> int:
+    """Return the number of items."""
+    return int(data[ITEM].num_nodes)
+
+
+def modalities(data: HeteroData) -> tuple[Modality, ...]:
+    """Return the modalities of ``data``: visual, textual, then the others by name."""
+    found = {key[2:] for key in data[ITEM] if key.startswith("x_")}
+    first = [m for m in DEFAULT_MODALITY_WEIGHTS if m in found]
+    return (*first, *sorted(found.difference(first)))
+
+
+def presence(data: HeteroData, modality: Modality) -> Tensor:
+    """Return which items have ``modality``, as a bool tensor ``[num_items]``."""
+    mask = data[ITEM].get(presence_key(modality))
+    if mask is not None:
+        return mask
+    device = data[ITEM][feature_key(modality)].device
+    return torch.ones(num_items(data), dtype=torch.bool, device=device)
+
+
+def edge_label_index(data: HeteroData, split: Split) -> Tensor:
+    """Return the interactions of a split, ``[2, num_interactions]`` of (user, item).
+
+    Raises:
+        ValueError: If ``split`` is unknown or ``data`` does not hold it.
+    """
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"'split' needs to be 'train', 'val' or 'test' (got {split!r})")
+    key = "edge_index" if split == "train" else f"{split}_edge_label_index"
+    index = data[INTERACTS].get(key)
+    if index is None:
+        raise ValueError(
+            f"data['user', 'interacts', 'item'] has no '{key}'; add the {split} interactions "
+            f"there, or split them off with mentor_pyg.transforms.RandomInteractionSplit"
+        )
+    return index
+
+
+def resolve_modality_weights(
+    modalities: Iterable[Modality], weights: Mapping[Modality, float] | None
+) -> dict[Modality, float]:
+    """Return one merge weight per modality.
+
+    Args:
+        modalities: The modalities that ``data`` holds.
+        weights: The weights asked for. ``None`` means 0.1 visual and 0.9 textual where these
+            two are the modalities, as in the MENTOR paper, and equal weights otherwise.
+
+    Raises:
+        ValueError: If a weight is for an unknown modality, missing, negative or not finite.
+    """
+    names = tuple(modalities)
+    if weights is None:
+        if set(names) == set(DEFAULT_MODALITY_WEIGHTS):
+            return {name: DEFAULT_MODALITY_WEIGHTS[name] for name in names}
+        return {name: 1.0 / len(names) for name in names}
+    if unknown := sorted(set(weights).difference(names)):
+        raise ValueError(
+            f"'modality_weights' names {unknown}, which the data does not have; "
+            f"its modalities are {list(names)}"
+        )
+    if missing := sorted(set(names).difference(weights)):
+        raise ValueError(
+            f"'modality_weights' gives no weight for {missing}; add one (0 leaves it out)"
+        )
+    for name in names:
+        value = weights[name]
+        if not math.isfinite(value) or value < 0:
+            raise ValueError(
+                f"'modality_weights' needs finite weights of at least 0 (got {value} for '{name}')"
+            )
+    if sum(weights.values()) == 0:
+        raise ValueError("'modality_weights' needs at least one weight above 0")
+    return {name: float(weights[name]) for name in names}

@@ -1,0 +1,163 @@
+"""Checks that a :class:`~torch_geometric.data.HeteroData` follows the data model."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.data.storage import BaseStorage
+
+from mentor_pyg.data.schema import (
+    INTERACTS,
+    ITEM,
+    REV_INTERACTS,
+    SEMANTIC,
+    USER,
+    feature_key,
+    knn_edge_type,
+    modalities,
+    num_items,
+    num_users,
+    presence_key,
+)
+
+__all__ = ["validate_data"]
+
+
+def validate_data(data: HeteroData) -> None:
+    """Check that ``data`` follows the data model that models, samplers and metrics rely on.
+
+    Checked are the node counts; shape, dtype and range of every edge index; that there are train
+    interactions; that features are finite floats with one row per item; presence masks; and the
+    weights of item graphs. Parts that a dataset need not have (evaluation splits, features, item
+    graphs) are checked where they are present.
+
+    Args:
+        data: The dataset.
+
+    Raises:
+        TypeError: If ``data`` is no :class:`~torch_geometric.data.HeteroData`.
+        ValueError: If something does not hold; the message names the store and the attribute,
+            what is wrong and how to mend it.
+    """
+    if not isinstance(data, HeteroData):
+        raise TypeError(f"'data' needs to be a HeteroData (got {type(data).__name__})")
+    for node_type in (USER, ITEM):
+        _check_nodes(data, node_type)
+    _check_interactions(data)
+    for modality in modalities(data):
+        _check_features(data, modality)
+    _check_masks_have_features(data)
+    for edge_type in (*map(knn_edge_type, modalities(data)), SEMANTIC):
+        if edge_type in data.edge_types:
+            _check_item_graph(data[edge_type], _name(*edge_type), num_items(data))
+
+
+def _name(*store: str) -> str:
+    """Return how a store is written in code."""
+    return f"data[{', '.join(map(repr, store))}]"
+
+
+def _check_nodes(data: HeteroData, node_type: str) -> None:
+    name = _name(node_type)
+    count = data[node_type].get("num_nodes") if node_type in data.node_types else None
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(
+            f"{name}.num_nodes needs to be a positive integer (got {count!r}); set it to the "
+            f"number of {node_type}s, those without interactions included"
+        )
+    raw_id = data[node_type].get("raw_id")
+    if raw_id is not None and len(raw_id) != count:
+        raise ValueError(
+            f"{name}.raw_id needs one entry per {node_type}, {count} (got {len(raw_id)})"
+        )
+
+
+def _check_interactions(data: HeteroData) -> None:
+    name = _name(*INTERACTS)
+    store = data[INTERACTS] if INTERACTS in data.edge_types else {}
+    if store.get("edge_index") is None:
+        raise ValueError(f"{name}.edge_index is missing; set it to the train interactions")
+    sizes = (num_users(data), num_items(data))
+    for key in ("edge_index", "val_edge_label_index", "test_edge_label_index"):
+        if (index := store.get(key)) is not None:
+            _check_index(index, f"{name}.{key}", sizes)
+    num_edges = store["edge_index"].size(1)
+    if num_edges == 0:
+        raise ValueError(f"{name}.edge_index is empty; training needs train interactions")
+    if REV_INTERACTS in data.edge_types:
+        name, index = f"{_name(*REV_INTERACTS)}.edge_index", data[REV_INTERACTS].get("edge_index")
+        _check_index(index, name, sizes[::-1])
+        if index.size(1) != num_edges:
+            raise ValueError(
+                f"{name} needs the {num_edges} train interactions reversed "
+                f"(got {index.size(1)} edges); set it to the flipped edge_index"
+            )
+
+
+def _check_index(index: object, name: str, sizes: tuple[int, int]) -> None:
+    if not isinstance(index, Tensor) or index.dtype != torch.long:
+        got = index.dtype if isinstance(index, Tensor) else type(index).__name__
+        raise ValueError(f"{name} needs to be an int64 tensor (got {got})")
+    if index.dim() != 2 or index.size(0) != 2:
+        raise ValueError(f"{name} needs the shape [2, num_edges] (got {list(index.shape)})")
+    for row, size in zip(index, sizes, strict=True):
+        if row.numel() and (int(row.min()) < 0 or int(row.max()) >= size):
+            bad = row[(row < 0) | (row >= size)][0]
+            raise ValueError(
+                f"{name} needs ids from 0 to {size - 1} here (got {int(bad)}); "
+                f"renumber the ids or correct num_nodes"
+            )
+
+
+def _check_features(data: HeteroData, modality: str) -> None:
+    name = f"{_name(ITEM)}.{feature_key(modality)}"
+    x, items = data[ITEM][feature_key(modality)], num_items(data)
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"{name} needs to be a floating-point tensor (got {got})")
+    if x.dim() != 2 or x.size(0) != items or x.size(1) == 0:
+        raise ValueError(f"{name} needs the shape [{items}, channels] (got {list(x.shape)})")
+    if not bool(x.isfinite().all()):
+        row = int((~x.isfinite()).any(dim=1).nonzero()[0])
+        raise ValueError(
+            f"{name} needs finite values (row {row} has NaN or infinity); set the rows of items "
+            f"without this modality to zero and {presence_key(modality)} to False there"
+        )
+    mask = data[ITEM].get(presence_key(modality))
+    if mask is None:
+        return
+    name = f"{_name(ITEM)}.{presence_key(modality)}"
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (items,):
+        actual = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask)
+        raise ValueError(f"{name} needs to be a bool tensor of shape [{items}] (got {actual})")
+    if not bool(mask.any()):
+        raise ValueError(f"{name} is False for every item; remove the modality instead")
+
+
+def _check_masks_have_features(data: HeteroData) -> None:
+    known = {presence_key(modality) for modality in modalities(data)}
+    for key in data[ITEM]:
+        if key.startswith("has_") and key not in known:
+            raise ValueError(
+                f"{_name(ITEM)}.{key} has no features x_{key[4:]} beside it; add or remove one"
+            )
+
+
+def _check_item_graph(store: BaseStorage, name: str, items: int) -> None:
+    index, weight = store.get("edge_index"), store.get("edge_weight")
+    _check_index(index, f"{name}.edge_index", (items, items))
+    num_edges = index.size(1)
+    if not isinstance(weight, Tensor) or weight.shape != (num_edges,):
+        got = list(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
+        raise ValueError(f"{name}.edge_weight needs the shape [{num_edges}] (got {got})")
+    if not weight.is_floating_point() or not bool(weight.isfinite().all()):
+        raise ValueError(
+            f"{name}.edge_weight needs finite floating-point values (got {weight.dtype}, "
+            f"{int((~weight.isfinite()).sum())} of them NaN or infinite)"
+        )
+    merge_weight = store.get("merge_weight", 0.0)
+    if not math.isfinite(merge_weight) or merge_weight < 0:
+        raise ValueError(
+            f"{name}.merge_weight needs to be finite and at least 0 (got {merge_weight})"
+        )
