@@ -1,0 +1,6 @@
+"""adjacency @ dense and ranking: the hot operations, one file per backend."""
+
+from mentor_pyg.ops.propagate import BACKENDS, Backend, propagate
+from mentor_pyg.ops.ranking import masked_topk, recommend_items
+
+__all__ = ["BACKENDS", "Backend", "masked_topk", "propagate", "recommend_items"]

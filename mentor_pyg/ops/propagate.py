@@ -1,0 +1,72 @@
+"""One propagation step, by whichever backend runs it best."""
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+from torch import Tensor
+
+from mentor_pyg.graph import Adjacency
+from mentor_pyg.ops import edge_index, naive, scatter, torch_csr
+
+__all__ = ["BACKENDS", "Backend", "propagate"]
+
+logger = logging.getLogger(__name__)
+
+
+class Backend(NamedTuple):
+    """A way to compute ``adjacency @ x``."""
+
+    propagate: Callable[[Adjacency, Tensor], Tensor]
+    unavailable: Callable[[Adjacency, Tensor], str | None]
+    """Why the backend cannot run on these inputs; ``None`` where it can."""
+
+
+BACKENDS: dict[str, Backend] = {
+    "torch_csr": Backend(torch_csr.propagate, torch_csr.unavailable),
+    "edge_index": Backend(edge_index.propagate, edge_index.unavailable),
+    "scatter": Backend(scatter.propagate, scatter.unavailable),
+    "naive": Backend(naive.propagate, naive.unavailable),
+}
+"""The backends by name, in the order in which ``"auto"`` tries them."""
+
+
+def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:
+    r"""Return :math:`\mathbf{A} \mathbf{x}`, the weighted sum over every node's neighbours.
+
+    Equals ``adjacency.to_dense() @ x``. Differentiable in ``x``; the weights are constants.
+
+    Args:
+        adjacency: The matrix.
+        x: Node features ``[num_sources, d]``, or slabs of them ``[views, num_sources, d]``.
+        backend: ``"auto"`` takes the first of :data:`BACKENDS` that can run. A backend asked
+            for by name runs or raises.
+
+    Returns:
+        Features ``[num_targets, d]``, or ``[views, num_targets, d]``.
+
+    Raises:
+        ValueError: If ``x`` does not fit, or the backend is unknown.
+        RuntimeError: If the backend asked for cannot run; the message says why.
+    """
+    if x.dim() not in (2, 3) or x.size(-2) != adjacency.num_sources:
+        raise ValueError(
+            f"'x' needs shape [{adjacency.num_sources}, d] or "
+            f"[views, {adjacency.num_sources}, d] (got {list(x.shape)})"
+        )
+    if backend == "auto":
+        backend = next(n for n, b in BACKENDS.items() if b.unavailable(adjacency, x) is None)
+        _log_choice(backend, x.device.type)
+    elif backend not in BACKENDS:
+        raise ValueError(
+            f"'backend' needs to be 'auto' or one of {sorted(BACKENDS)} (got {backend!r})"
+        )
+    elif reason := BACKENDS[backend].unavailable(adjacency, x):
+        raise RuntimeError(f"backend {backend!r} cannot run: {reason}")
+    return BACKENDS[backend].propagate(adjacency, x)
+
+
+@cache
+def _log_choice(backend: str, device: str) -> None:
+    logger.info("propagate(backend='auto') runs '%s' on %s", backend, device)
