@@ -1,0 +1,41 @@
+"""Bayesian personalised ranking."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["BPRLoss", "bpr_loss"]
+
+
+def bpr_loss(pos_score: Tensor, neg_score: Tensor, log_base: float = math.e) -> Tensor:
+    r"""Return :math:`-\mathrm{mean}\, \log \sigma(s^+ - s^-)`.
+
+    From `"BPR: Bayesian Personalized Ranking from Implicit Feedback"
+    <https://arxiv.org/abs/1205.2618>`_. Finite for every finite margin.
+
+    Args:
+        pos_score: Scores of items that users interacted with ``[batch]``.
+        neg_score: Scores of items that they did not ``[batch]``.
+        log_base: The base of the logarithm; MENTOR's released code uses 2.
+
+    Returns:
+        The mean over the batch, a scalar.
+    """
+    return -F.logsigmoid(pos_score - neg_score).mean() / math.log(log_base)
+
+
+class BPRLoss(nn.Module):
+    """:func:`bpr_loss` as a module."""
+
+    def __init__(self, log_base: float = math.e) -> None:
+        super().__init__()
+        self.log_base = log_base
+
+    def forward(self, pos_score: Tensor, neg_score: Tensor) -> Tensor:
+        """Return the loss of scores ``[batch]``."""
+        return bpr_loss(pos_score, neg_score, self.log_base)
+
+    def extra_repr(self) -> str:
+        """Return what ``repr`` shows."""
+        return f"log_base={self.log_base:g}"
