@@ -1,0 +1,24 @@
+"""Layers, encoders, fusion and self-supervised heads."""
+
+from mentor_pyg.nn.conv import InteractionConv, ItemSemanticConv
+from mentor_pyg.nn.encoders import ModalityEncoder
+from mentor_pyg.nn.fusion import ModalityFusion
+from mentor_pyg.nn.heads import (
+    AlignmentLevel,
+    CrossModalAlignment,
+    FeatureMasking,
+    GraphPerturbation,
+)
+from mentor_pyg.nn.propagation import LayeredPropagation
+
+__all__ = [
+    "AlignmentLevel",
+    "CrossModalAlignment",
+    "FeatureMasking",
+    "GraphPerturbation",
+    "InteractionConv",
+    "ItemSemanticConv",
+    "LayeredPropagation",
+    "ModalityEncoder",
+    "ModalityFusion",
+]
