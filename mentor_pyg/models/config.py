@@ -1,0 +1,46 @@
+"""What all model configs share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+__all__ = ["ModelConfig", "check_at_least_zero"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Keyword-only settings that travel to JSON and back."""
+
+    embedding_dim: int = 64
+    """Width of a view."""
+
+    def __post_init__(self) -> None:
+        if self.embedding_dim < 1:
+            raise ValueError(f"'embedding_dim' needs to be at least 1 (got {self.embedding_dim})")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build a config from plain values.
+
+        Raises:
+            ValueError: If a key is not a setting of this config; the message lists those that are.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        if unknown := sorted(set(values).difference(known)):
+            raise ValueError(f"{cls.__name__} has no settings {unknown}; it has {known}")
+        return cls(**values)
+
+
+def check_at_least_zero(config: ModelConfig, *names: str) -> None:
+    """Raise for the first of the named settings that is negative (or not a number)."""
+    for name in names:
+        value = getattr(config, name)
+        if not value >= 0:
+            raise ValueError(f"'{name}' needs to be at least 0 (got {value})")

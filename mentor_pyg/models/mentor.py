@@ -1,0 +1,296 @@
+"""MENTOR: wiring of encoders, propagation, fusion and self-supervised heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import (
+    ITEM,
+    Representations,
+    feature_key,
+    modalities,
+    num_items,
+    num_users,
+    presence_key,
+)
+from mentor_pyg.graph import Adjacency, interaction_adjacency, semantic_adjacency
+from mentor_pyg.losses import bpr_loss, info_nce
+from mentor_pyg.models.base import Recommender
+from mentor_pyg.models.mentor_config import MENTORConfig
+from mentor_pyg.models.released import translate_state_dict
+from mentor_pyg.models.semantics import RULES
+from mentor_pyg.nn import (
+    CrossModalAlignment,
+    FeatureMasking,
+    GraphPerturbation,
+    ItemSemanticConv,
+    LayeredPropagation,
+    ModalityEncoder,
+    ModalityFusion,
+)
+from mentor_pyg.typing import Modality, View
+
+__all__ = ["MENTOR", "RandomDraws"]
+
+PERTURBED_VIEWS = ("view_a", "view_b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomDraws:
+    """The random numbers of one step, for a caller who wants to fix them.
+
+    Args:
+        noise: Draws from U[0, 1) ``[num_users + num_items, d]`` by perturbed view (``"view_a"``,
+            ``"view_b"``), modality and layer (from 1).
+        keep: Which entries feature masking keeps, bool ``[num_users | num_items, width]``, under
+            ``"user"`` and ``"item"``.
+    """
+
+    noise: Mapping[tuple[str, Modality, int], Tensor] = field(default_factory=dict)
+    keep: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """The nodes of every view before propagation and after its first, unperturbed layer."""
+
+    x: dict[View, Tensor]
+    first: dict[View, Tensor]
+
+
+class MENTOR(Recommender):
+    r"""Multi-level self-supervised learning for multimodal recommendation.
+
+    From `"MENTOR: Multi-level Self-supervised Learning for Multimodal Recommendation"
+    <https://arxiv.org/abs/2402.19407>`_. Every modality and the item ids are a view of all users
+    and items; each view is propagated over the interactions and enhanced over an item graph; the
+    modalities are fused for ranking; alignment, feature masking and graph perturbation are
+    trained beside it. ``docs/architecture.md`` maps the paper's sections to files.
+
+    Args:
+        num_users: The number of users.
+        num_items: The number of items.
+        channels: The width of the raw item features of every modality.
+        config: The settings.
+    """
+
+    config: MENTORConfig
+
+    def __init__(
+        self,
+        num_users: int,
+        num_items: int,
+        channels: Mapping[Modality, int],
+        config: MENTORConfig | None = None,
+    ) -> None:
+        super().__init__(num_users, num_items, config or MENTORConfig())
+        if not channels:
+            raise ValueError(
+                "MENTOR needs at least one modality; add features as data['item'].x_<modality>, "
+                "or train a model of interactions alone, such as LightGCN"
+            )
+        config, self.rules = self.config, RULES[self.config.semantics]
+        self.modalities = tuple(channels)
+        dim = config.embedding_dim
+
+        def encoders(widths: Mapping[View, int]) -> nn.ModuleDict:
+            return nn.ModuleDict({v: ModalityEncoder(c, dim, num_users) for v, c in widths.items()})
+
+        views = dict(channels)
+        if config.id_guidance:
+            self.item_embedding = nn.Parameter(torch.empty(num_items, dim))
+            views["id"] = dim
+        self.encoders = encoders(views)
+        self.perturbed_encoders = nn.ModuleDict()
+        if not self.rules.shared_encoders:
+            self.perturbed_encoders.update({v: encoders(channels) for v in PERTURBED_VIEWS})
+        self.propagation = LayeredPropagation(config.num_layers, backend=config.backend)
+        self.item_conv = ItemSemanticConv(config.num_item_layers, backend=config.backend)
+        self.fusion = ModalityFusion(num_users, self.modalities, self.rules.softmax_weights)
+        self.alignment = CrossModalAlignment(config.align_levels, self.rules.statistics)
+        self.masking = FeatureMasking(dim * len(channels), config.mask_ratio)
+        self.perturbation = GraphPerturbation(config.noise_scale)
+        self.reset_parameters()
+
+    @classmethod
+    def from_data(cls, data: HeteroData, config: MENTORConfig | None = None) -> Self:
+        """Build a model with fresh parameters for the modalities of ``data``."""
+        channels = {m: data[ITEM][feature_key(m)].size(1) for m in modalities(data)}
+        return cls(num_users(data), num_items(data), channels, config)
+
+    @classmethod
+    def from_released_state_dict(
+        cls, state_dict: Mapping[str, Any], data: HeteroData, config: MENTORConfig | None = None
+    ) -> Self:
+        """Build a model with the parameters of MENTOR's released code.
+
+        Args:
+            state_dict: Tensors or arrays under the released code's names (``weight_u``,
+                ``id_feat``, ``v_gcn.preference``, ...).
+            data: The dataset, with visual and textual features.
+            config: The settings; their semantics need to be ``"released"``, the default here.
+
+        Raises:
+            ValueError: If the semantics are others, or names or shapes do not fit.
+        """
+        config = config or MENTORConfig(semantics="released")
+        if config.semantics != "released":
+            raise ValueError(
+                "'config' needs semantics='released' to take the released code's parameters "
+                f"(got {config.semantics!r})"
+            )
+        model = cls.from_data(data, config)
+        model.load_state_dict(translate_state_dict(state_dict, model.state_dict()))
+        return model
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        if self.config.id_guidance:
+            nn.init.xavier_uniform_(self.item_embedding)
+        for module in self.modules():
+            if isinstance(module, ModalityEncoder | ModalityFusion | FeatureMasking):
+                module.reset_parameters()
+
+    def encode(self, data: HeteroData) -> Representations:
+        """Return the views ``"fused"``, ``"id"`` and every modality.
+
+        Single views are ``[num_users | num_items, d]``, the fused one is ``num_modalities * d``
+        wide.
+        """
+        self.check_fits(data)
+        return self._represent(data, self._nodes(data, self.encoders))
+
+    def loss(
+        self,
+        data: HeteroData,
+        user: Tensor,
+        pos_item: Tensor,
+        neg_item: Tensor,
+        draws: RandomDraws | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the weighted terms ``bpr``, ``reg``, ``align``, ``mask`` and ``perturb``.
+
+        Args:
+            data: The dataset.
+            user: User ids ``[batch]``.
+            pos_item: Items that the users interacted with ``[batch]``.
+            neg_item: Items that they did not ``[batch]``.
+            draws: Random numbers to use in place of fresh ones.
+        """
+        self.check_fits(data)
+        config, draws = self.config, draws or RandomDraws()
+        nodes = self._nodes(data, self.encoders)
+        reps = self._represent(data, nodes)
+        pos_score = self.score(reps, user, pos_item)
+        neg_score = self.score(reps, user, neg_item)
+        terms = dict.fromkeys(("align", "mask", "perturb"), pos_score.new_zeros(()))
+        if config.align_weight:
+            levels = self.alignment(reps)
+            terms["align"] = config.align_weight * sum(levels.values(), terms["align"])
+        if config.mask_weight:
+            terms["mask"] = config.mask_weight * self._mask(reps, draws)
+        if config.perturb_weight:
+            users, items = self._contrasted(user, pos_item)
+            contrast = self._perturb(data, nodes, draws, users, items)
+            terms["perturb"] = config.perturb_weight * contrast
+        return {
+            "bpr": bpr_loss(pos_score, neg_score, self.rules.log_base),
+            "reg": config.reg_weight * self._penalty(user),
+            **terms,
+        }
+
+    def _nodes(self, data: HeteroData, encoders: nn.ModuleDict) -> _Nodes:
+        adjacency = interaction_adjacency(data)
+        x = {}
+        for view, encoder in encoders.items():
+            if view == "id":
+                x[view] = encoder(self.item_embedding)
+            else:
+                store = data[ITEM]
+                x[view] = encoder(store[feature_key(view)], store.get(presence_key(view)))
+        first = {}
+        if self.config.num_layers:
+            first = {view: self.propagation.conv(h, adjacency) for view, h in x.items()}
+        return _Nodes(x, first)
+
+    def _represent(
+        self,
+        data: HeteroData,
+        nodes: _Nodes,
+        perturbed: tuple[str, RandomDraws] | None = None,
+    ) -> Representations:
+        """Propagate, enhance the items and fuse; perturbed views are of the modalities only."""
+        adjacency = interaction_adjacency(data)
+        item_graph = self._item_graph(data)
+        user, item = {}, {}
+        for view in nodes.x if perturbed is None else self.modalities:
+            perturb = None
+            if perturbed is not None:
+                perturb = partial(
+                    self._add_noise, view=perturbed[0], modality=view, draws=perturbed[1]
+                )
+            h = self.propagation(
+                nodes.x[view], adjacency, first=nodes.first.get(view), perturb=perturb
+            )
+            user[view], item[view] = h.split([self.num_users, self.num_items])
+            if item_graph is not None:
+                item[view] = self.item_conv(item[view], item_graph)
+        # The item graph acts on columns one by one, so the fused items are enhanced by now.
+        user["fused"], item["fused"] = self.fusion(user, item)
+        return Representations(user, item)
+
+    def _item_graph(self, data: HeteroData) -> Adjacency | None:
+        if not self.config.item_graph:
+            return None
+        return semantic_adjacency(data, self.config.semantics)
+
+    def _add_noise(
+        self, h: Tensor, layer: int, *, view: str, modality: Modality, draws: RandomDraws
+    ) -> Tensor:
+        out: Tensor = self.perturbation(h, draws.noise.get((view, modality, layer)))
+        return out
+
+    def _mask(self, reps: Representations, draws: RandomDraws) -> Tensor:
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.rules.masking_trains):
+            user: Tensor = self.masking(reps.user["fused"], draws.keep.get("user"))
+            item: Tensor = self.masking(reps.item["fused"], draws.keep.get("item"))
+            return user + item
+
+    def _perturb(
+        self,
+        data: HeteroData,
+        nodes: _Nodes,
+        draws: RandomDraws,
+        users: Tensor | slice,
+        items: Tensor | slice,
+    ) -> Tensor:
+        views = []
+        for view in PERTURBED_VIEWS:
+            if not self.rules.shared_encoders:
+                encoders = cast(nn.ModuleDict, self.perturbed_encoders[view])
+                nodes = self._nodes(data, encoders)
+            views.append(self._represent(data, nodes, (view, draws)))
+        a, b = views
+        temperature = self.config.temperature
+        return info_nce(a.user["fused"][users], b.user["fused"][users], temperature) + info_nce(
+            a.item["fused"][items], b.item["fused"][items], temperature
+        )
+
+    def _contrasted(self, user: Tensor, pos_item: Tensor) -> tuple[Tensor | slice, Tensor | slice]:
+        if self.config.contrast == "full":
+            return slice(None), slice(None)
+        return user.unique(), pos_item.unique()
+
+    def _penalty(self, user: Tensor) -> Tensor:
+        penalty = self.fusion.user_modality_weight().square().mean()
+        for modality in self.modalities:
+            encoder = cast(ModalityEncoder, self.encoders[modality])
+            penalty = penalty + encoder.user_preference[user].square().mean()
+        return penalty
