@@ -1,0 +1,89 @@
+"""A recommender as a LightningModule."""
+
+from __future__ import annotations
+
+import math
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.evaluation import full_ranking
+from mentor_pyg.models import Recommender
+from mentor_pyg.sampling import Batch
+from mentor_pyg.typing import Split
+
+__all__ = ["RecommenderModule"]
+
+
+class RecommenderModule(L.LightningModule):
+    """Train any :class:`~mentor_pyg.models.Recommender` with Adam.
+
+    Every loss term is logged under ``train/<term>`` as its mean over the epoch, and every ranking
+    metric under ``val/<metric>`` or ``test/<metric>``. Goes with
+    :class:`~mentor_pyg.training.InteractionDataModule`, which holds the data.
+
+    Args:
+        model: The model.
+        lr: Adam's learning rate.
+        k: The lengths of ranking to measure.
+    """
+
+    def __init__(self, model: Recommender, lr: float = 1e-3, k: tuple[int, ...] = (10, 20)) -> None:
+        super().__init__()
+        self.model = model
+        self.lr = lr
+        self.k = k
+        # Summed here and logged once an epoch: logging every step would cost more than Adam.
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    @property
+    def data(self) -> HeteroData:
+        """The dataset, on the trainer's device."""
+        data: HeteroData = self.trainer.datamodule.data  # type: ignore[attr-defined]
+        return data
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the sum of the weighted loss terms."""
+        terms = self.model.loss(self.data, *batch)
+        for name, value in terms.items():
+            previous = self._sums.get(name)
+            value = value.detach()
+            self._sums[name] = value if previous is None else previous + value
+        self._steps += 1
+        return torch.stack(list(terms.values())).sum()
+
+    def on_train_epoch_start(self) -> None:
+        """Start the sums anew."""
+        self._sums, self._steps = {}, 0
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean of every loss term, beside the metrics of the same epoch."""
+        for name, value in self._sums.items():
+            mean = float(value) / self._steps
+            if not math.isfinite(mean):
+                raise FloatingPointError(
+                    f"the loss term '{name}' became {mean} in epoch {self.current_epoch + 1}; "
+                    f"lower the learning rate ({self.lr:g}) or raise the temperature"
+                )
+            self.log(f"train/{name}", mean, prog_bar=True)
+
+    def validation_step(self, split: Split, batch_idx: int) -> None:
+        """Rank a split with fresh representations."""
+        self._rank(split)
+
+    def test_step(self, split: Split, batch_idx: int) -> None:
+        """Rank a split with fresh representations."""
+        self._rank(split)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return Adam in its fused form."""
+        return torch.optim.Adam(self.model.parameters(), lr=self.lr, fused=True)
+
+    def _rank(self, split: Split) -> None:
+        metrics = full_ranking(self.model.encode(self.data), self.data, split, self.k)
+        for key, value in metrics.items():
+            shown = split == "val" and key == f"recall@{max(self.k)}"
+            self.log(f"{split}/{key}", value, batch_size=1, prog_bar=shown)

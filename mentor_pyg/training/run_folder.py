@@ -1,0 +1,116 @@
+"""The folder of one training run: nothing in it is ever overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+__all__ = ["RunFolder", "next_free_folder"]
+
+
+class RunFolder:
+    """Where a run keeps its settings, checkpoints, logs and results.
+
+    Opening a folder checks, before any training, that it can be written to and that it is new or
+    holds an unfinished run of the same settings, which is then resumed.
+
+    Args:
+        path: The folder; it is made if it does not exist.
+        settings: Everything that the result depends on, as plain values.
+
+    Raises:
+        OSError: If the folder cannot be made or written to.
+        FileExistsError: If the folder holds a finished run.
+        ValueError: If it holds an unfinished run of other settings.
+    """
+
+    def __init__(self, path: str | Path, settings: dict[str, Any]) -> None:
+        self.path = Path(path)
+        _check_writable(self.path)
+        if self.metrics.exists():
+            raise FileExistsError(
+                f"{self.path} holds a finished run (metrics.json); choose another output folder, "
+                f"or remove this one"
+            )
+        settings = json.loads(json.dumps(settings))  # As they will be read back.
+        if self.settings.exists():
+            _check_same(self.settings, settings)
+        elif any(self.path.iterdir()):
+            raise FileExistsError(
+                f"{self.path} holds files that are not of a training run; choose an empty or new "
+                f"output folder"
+            )
+        else:
+            _write_json(self.settings, settings)
+
+    @property
+    def settings(self) -> Path:
+        """The settings, as JSON."""
+        return self.path / "settings.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The results, as JSON; a run that has them is finished."""
+        return self.path / "metrics.json"
+
+    @property
+    def weights(self) -> Path:
+        """The parameters of the best epoch, for :func:`mentor_pyg.models.load_model`."""
+        return self.path / "model.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path | None:
+        """The checkpoint to resume from, if there is one."""
+        last = self.checkpoints / "last.ckpt"
+        return last if last.exists() else None
+
+    def finish(self, metrics: dict[str, Any]) -> None:
+        """Write the results; the run is then finished."""
+        _write_json(self.metrics, metrics)
+
+
+def next_free_folder(parent: str | Path, name: str) -> Path:
+    """Return ``parent/name-1``, or the first of ``-2``, ``-3``, ... that does not exist."""
+    number = 1
+    while (folder := Path(parent) / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise type(error)(
+            f"cannot write to the output folder {path}: {error.strerror}; choose another one"
+        ) from error
+
+
+def _check_same(file: Path, settings: dict[str, Any]) -> None:
+    before = json.loads(file.read_text())
+    changed = sorted(
+        key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key)
+    )
+    if changed:
+        was = {key: before.get(key) for key in changed}
+        now = {key: settings.get(key) for key in changed}
+        raise ValueError(
+            f"{file.parent} holds an unfinished run with other settings ({was}, now {now}); give "
+            f"the same settings to resume it, or choose another output folder"
+        )
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(partial, path)
