@@ -1,0 +1,387 @@
+import logging
+import pickle
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import (
+    INTERACTS,
+    REV_INTERACTS,
+    SEMANTIC,
+    knn_edge_type,
+    modalities,
+    num_items,
+    num_users,
+    presence,
+)
+from mentor_pyg.datasets import InteractionFolder
+from mentor_pyg.datasets import interaction_folder as module
+
+
+def rows_with(position: int, text: str, line: int = 4) -> list[str]:
+    """Replace one value; ``line`` counts from 1 with the header."""
+    rows = [
+        f"{user}\t{(2 * user + step) % 12}\t{label}"
+        for user in range(6)
+        for step, label in enumerate((0, 0, 0, 1, 2))
+    ]
+    fields = rows[line - 2].split("\t")
+    fields[position] = text
+    rows[line - 2] = "\t".join(fields)
+    return rows
+
+
+def features(file: str = "image_feat.npy", **change: Any) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    array = rng.normal(size=(change.get("rows", 12), 8)).astype(change.get("dtype", "float32"))
+    for row, value in change.get("fill", {}).items():
+        array[row] = value
+    return {file: array}
+
+
+def test_layout(write_folder: Any) -> None:
+    root = write_folder()
+    dataset = InteractionFolder(root, k=3)
+    data = dataset[0]
+    assert len(dataset) == 1
+    assert repr(dataset) == "InteractionFolder('small')"
+    assert isinstance(data, HeteroData)
+    assert (num_users(data), num_items(data)) == (6, 12)
+    assert modalities(data) == ("visual", "textual")
+    assert data["item"].x_visual.shape == (12, 8)
+    assert data["item"].x_visual.dtype == data["item"].x_textual.dtype == torch.float32
+    assert "has_visual" not in data["item"]
+    store = data[INTERACTS]
+    assert store.edge_index.shape == (2, 18)
+    key = store.edge_index[0] * 12 + store.edge_index[1]
+    assert bool((key.diff() > 0).all())
+    assert torch.equal(data[REV_INTERACTS].edge_index, store.edge_index.flip(0))
+    assert store.val_edge_label_index.shape == store.test_edge_label_index.shape == (2, 6)
+    assert store.val_edge_label_index[:, 0].tolist() == [0, 3]
+    assert data[knn_edge_type("visual")].edge_index.shape == (2, 36)
+    assert data[knn_edge_type("visual")].merge_weight == 0.1
+    row_sum = torch.zeros(12).scatter_add(
+        0, data[SEMANTIC].edge_index[1], data[SEMANTIC].edge_weight
+    )
+    torch.testing.assert_close(row_sum, torch.ones(12))
+
+
+def test_pyg_file_names(write_folder: Any) -> None:
+    root = write_folder()
+    dataset = InteractionFolder(root, k=3)
+    assert sorted(Path(path) for path in dataset.raw_paths) == sorted(
+        root / name for name in ("small.inter", "image_feat.npy", "text_feat.npy")
+    )
+    (cached,) = dataset.processed_paths
+    assert Path(cached).parent == root / "processed"
+    assert [path.name for path in (root / "processed").iterdir()] == [Path(cached).name]
+
+
+def test_pt_features_equal_npy_features(write_folder: Any, tmp_path: Path) -> None:
+    array = features()["image_feat.npy"]
+    as_npy = write_folder(features={"image_feat.npy": array}, folder="npy")
+    as_pt = write_folder(features={}, folder="pt")
+    torch.save(torch.from_numpy(array), as_pt / "visual_feat.pt")
+    first, second = (InteractionFolder(root, k=3)[0] for root in (as_npy, as_pt))
+    assert torch.equal(first["item"].x_visual, second["item"].x_visual)
+
+
+@pytest.mark.parametrize("names", [(), ("audio",), ("image", "text", "tabular")])
+def test_any_number_of_modalities(write_folder: Any, names: tuple[str, ...]) -> None:
+    arrays = {f"{name}_feat.npy": features()["image_feat.npy"] for name in names}
+    data = InteractionFolder(write_folder(features=arrays), k=3)[0]
+    alias = {"image": "visual", "text": "textual", "audio": "acoustic"}
+    assert modalities(data) == tuple(alias.get(name, name) for name in names)
+    assert (SEMANTIC in data.edge_types) == bool(names)
+
+
+def test_rating_and_time_belong_to_their_edges(write_folder: Any) -> None:
+    rows = [
+        f"{label}\t{1000 * user + step}\t{step}\t{user}\t{user + step / 2}"
+        for user in reversed(range(5))
+        for step, label in enumerate((0, 0, 1, 2))
+    ]
+    header = "x_label:float\ttimestamp:float\titemID:token\tuserID:token\trating:float"
+    store = InteractionFolder(write_folder(rows=rows, header=header, features={}))[0][INTERACTS]
+    user, item = store.edge_index
+    assert store.time.dtype == torch.long
+    assert torch.equal(store.time, 1000 * user + item)
+    assert torch.equal(store.rating, user + item / 2)
+
+
+def test_rows_without_features(write_folder: Any) -> None:
+    data = InteractionFolder(write_folder(features=features(fill={3: np.nan, 7: 0.0})), k=3)[0]
+    assert torch.nonzero(~presence(data, "visual")).flatten().tolist() == [3, 7]
+    assert data["item"].has_visual.dtype == torch.bool
+    assert not data["item"].x_visual[[3, 7]].any()
+    assert not torch.isin(data[knn_edge_type("visual")].edge_index, torch.tensor([3, 7])).any()
+
+
+def test_items_without_interactions_need_num_items(write_folder: Any) -> None:
+    root = write_folder(features=features(rows=14))
+    with pytest.raises(ValueError, match=r"one row per item, 12 \(got 14\).*num_items=14"):
+        InteractionFolder(root, k=3)
+    data = InteractionFolder(root, k=3, num_items=14)[0]
+    assert num_items(data) == 14
+    with pytest.raises(ValueError, match=r"'num_items'.*largest is 11 \(got 11\)"):
+        InteractionFolder(root, k=3, num_items=11)
+
+
+def test_logs_counts(write_folder: Any, caplog: pytest.LogCaptureFixture) -> None:
+    rows = rows_with(2, "1", line=2)
+    rows[1:3] = [row[:-1] + "2" for row in rows[1:3]]  # user 0 has no train interaction left
+    with caplog.at_level(logging.INFO, logger="mentor_pyg"):
+        InteractionFolder(write_folder(rows=rows), k=3)
+    (record,) = caplog.records
+    assert "6 users (1 without train interactions)" in record.getMessage()
+
+
+def test_transform_runs_on_access(write_folder: Any) -> None:
+    def mark(data: HeteroData) -> HeteroData:
+        data.marked = True
+        return data
+
+    dataset = InteractionFolder(write_folder(), k=3, transform=mark)
+    assert dataset[0].marked
+    assert "marked" not in dataset._data
+
+
+def test_name_chooses_among_several(write_folder: Any) -> None:
+    root = write_folder(name="one")
+    write_folder(name="two", rows=rows_with(2, "0", line=2))
+    with pytest.raises(ValueError, match=r"several .inter files, \['one.inter', 'two.inter'\]"):
+        InteractionFolder(root)
+    assert InteractionFolder(root, "two", k=3).name == "two"
+    with pytest.raises(FileNotFoundError, match=r"three.inter does not exist.*one.inter"):
+        InteractionFolder(root, "three")
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"'root' needs to be a folder.*nowhere"):
+        InteractionFolder(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=rf"{re.escape(str(tmp_path))} holds no .inter"):
+        InteractionFolder(tmp_path)
+
+
+BAD_INTERACTIONS = {
+    "missing column": ({"header": "userID\titem\tx_label"}, "missing itemID"),
+    "comma separated": ({"header": "userID,itemID,x_label"}, "tab-separated"),
+    "text": ({"rows": rows_with(1, "b01")}, "line 4: column 'itemID' needs a number.*'b01'"),
+    "empty field": ({"rows": rows_with(0, "")}, "line 4: column 'userID' needs a number.*''"),
+    "short row": ({"rows": [*rows_with(0, "0"), "5\t3"]}, "line 32: column 'x_label'.*''"),
+    "negative id": ({"rows": rows_with(0, "-1")}, "line 4: column 'userID'.*at least 0.*'-1'"),
+    "fractional id": ({"rows": rows_with(1, "1.5")}, "line 4: column 'itemID'.*integer.*'1.5'"),
+    "not a finite id": ({"rows": rows_with(1, "nan")}, "line 4: column 'itemID'.*'nan'"),
+    "huge id": ({"rows": rows_with(1, "1e20")}, "line 4: column 'itemID'.*'1e20'"),
+    "sparse users": (
+        {"rows": rows_with(0, "9")},
+        r"column 'userID'.*dense from 0 \(3 of the ids 0 to 9 are missing, the first of them 6\)",
+    ),
+    "sparse items": (
+        {"rows": rows_with(1, "13")},
+        r"column 'itemID'.*\(1 of the ids 0 to 13.*first of them 12\); renumber.*num_items=14",
+    ),
+    "unknown label": ({"rows": rows_with(2, "3")}, "line 4: column 'x_label' needs 0, 1 or 2"),
+    "no rows": ({"rows": []}, "holds no interactions"),
+    "no train": ({"rows": ["0\t0\t1", "0\t1\t2"]}, "no train interactions.*x_label 0"),
+    "no validation": ({"rows": ["0\t0\t0", "0\t1\t2"]}, "no val interactions.*x_label 1"),
+    "no test": ({"rows": ["0\t0\t0", "0\t1\t1"]}, "no test interactions.*x_label 2"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_INTERACTIONS.values(), ids=BAD_INTERACTIONS)
+def test_refuses_interactions(write_folder: Any, change: dict[str, Any], message: str) -> None:
+    root = write_folder(**change)
+    with pytest.raises(ValueError, match=f"(?s)small.inter.*{message}"):
+        InteractionFolder(root, k=3)
+    assert not list((root / "processed").iterdir())
+
+
+BAD_FEATURES = {
+    "too few rows": (features(rows=11), r"one row per item, 12 \(got 11\)"),
+    "too many rows": (features(rows=13), r"one row per item, 12 \(got 13\)"),
+    "infinite": (features(fill={5: np.inf}), "row 5 holds infinite values"),
+    "partly NaN": (features(fill={(5, 2): np.nan}), "row 5 is NaN in part"),
+    "integers": (features(dtype="int64"), "floating-point features.*int64.*astype"),
+    "complex": (features(dtype="complex64"), "floating-point features.*complex64"),
+    "one dimension": ({"image_feat.npy": np.ones(12)}, r"\[num_items, channels\] \(got \[12\]\)"),
+    "nothing": ({"image_feat.npy": np.zeros((12, 3))}, "only rows of NaN or zeros"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "message"), BAD_FEATURES.values(), ids=BAD_FEATURES)
+def test_refuses_features(write_folder: Any, arrays: dict[str, np.ndarray], message: str) -> None:
+    root = write_folder(features=arrays)
+    with pytest.raises(ValueError, match=f"image_feat.npy.*{message}"):
+        InteractionFolder(root, k=3)
+
+
+def test_refuses_two_files_of_one_modality(write_folder: Any) -> None:
+    root = write_folder(features={**features("image_feat.npy"), **features("visual_feat.npy")})
+    with pytest.raises(ValueError, match=r"'visual', image_feat.npy and visual_feat.npy"):
+        InteractionFolder(root)
+
+
+@pytest.mark.parametrize("name", ["id", "fused", "my-text", "3d"])
+def test_refuses_modality_names(write_folder: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}_feat.npy.*Python identifier.*'{name}'"):
+        InteractionFolder(write_folder(features=features(f"{name}_feat.npy")))
+
+
+def test_refuses_pickled_features(write_folder: Any, tmp_path: Path) -> None:
+    root = write_folder(features={})
+    (root / "image_feat.npy").write_bytes(pickle.dumps([1.0, 2.0]))
+    with pytest.raises(ValueError, match=r"image_feat.npy cannot be read.*pickled objects"):
+        InteractionFolder(root)
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.0, True, "10"])
+def test_refuses_k(write_folder: Any, k: Any) -> None:
+    with pytest.raises(ValueError, match=rf"'k' needs to be a positive integer.*got {k!r}"):
+        InteractionFolder(write_folder(), k=k)
+
+
+@pytest.mark.parametrize("k", [12, 100])
+def test_refuses_k_larger_than_the_items(write_folder: Any, k: int) -> None:
+    with pytest.raises(ValueError, match=rf"'k' needs.*smaller.*'visual', 12 \(got {k}\)"):
+        InteractionFolder(write_folder(), k=k)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"visual": 0.5, "textual": 0.4, "acoustic": 0.1}, "acoustic"),
+        ({"visual": 1.0}, "textual"),
+        ({"visual": -1.0, "textual": 2.0}, "-1.0 for 'visual'"),
+    ],
+)
+def test_refuses_modality_weights(
+    write_folder: Any, weights: dict[str, float], message: str
+) -> None:
+    root = write_folder()
+    with pytest.raises(ValueError, match=rf"'modality_weights'.*{message}"):
+        InteractionFolder(root, k=3, modality_weights=weights)
+    assert not (root / "processed").exists()
+
+
+def test_refuses_cache_dir_that_is_no_folder(write_folder: Any) -> None:
+    root = write_folder()
+    below_a_file = root / "small.inter" / "cache"
+    with pytest.raises(PermissionError, match=rf"'cache_dir'.*{re.escape(str(below_a_file))}"):
+        InteractionFolder(root, k=3, cache_dir=below_a_file)
+
+
+@pytest.fixture
+def processed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Count how often sources are processed."""
+    calls: list[str] = []
+    process = InteractionFolder.process
+
+    def spy(self: InteractionFolder) -> None:
+        calls.append(self.name)
+        process(self)
+
+    monkeypatch.setattr(InteractionFolder, "process", spy)
+    return calls
+
+
+def test_cache_is_used(write_folder: Any, processed: list[str]) -> None:
+    root = write_folder(features=features(fill={3: np.nan}))
+    first, second = (InteractionFolder(root, k=3) for _ in range(2))
+    assert len(processed) == 1
+    assert str(first[0]) == str(second[0])
+    for store, again in zip(first[0].stores, second[0].stores, strict=True):
+        assert store.to_dict().keys() == again.to_dict().keys()
+        for key, value in store.items():
+            assert torch.equal(value, again[key]) if torch.is_tensor(value) else value == again[key]
+    InteractionFolder(root, k=3, force_reload=True)
+    assert len(processed) == 2
+
+
+@pytest.mark.parametrize("change", ["k", "weights", "num_items", "inter", "features", "modality"])
+def test_cache_is_never_stale(write_folder: Any, processed: list[str], change: str) -> None:
+    root, arguments = write_folder(), {"k": 3}
+    InteractionFolder(root, **arguments)
+    if change == "k":
+        arguments["k"] = 4
+    elif change == "weights":
+        arguments["modality_weights"] = {"visual": 0.2, "textual": 0.8}
+    elif change == "num_items":
+        arguments["num_items"] = 12
+    elif change == "inter":
+        write_folder(rows=rows_with(2, "1", line=2))
+    elif change == "features":
+        write_folder(features=features())
+    else:
+        (root / "image_feat.npy").rename(root / "audio_feat.npy")
+    InteractionFolder(root, **arguments)
+    assert len(processed) == 2
+    assert len(list((root / "processed").iterdir())) == 2
+
+
+def test_default_weights_given_explicitly_share_the_cache(
+    write_folder: Any, processed: list[str]
+) -> None:
+    root = write_folder()
+    InteractionFolder(root, k=3)
+    InteractionFolder(root, k=3, modality_weights={"textual": 0.9, "visual": 0.1})
+    assert len(processed) == 1
+
+
+def test_damaged_cache_is_written_anew(
+    write_folder: Any, processed: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_folder()
+    (cached,) = InteractionFolder(root, k=3).processed_paths
+    content = Path(cached).read_bytes()
+    Path(cached).write_bytes(content[: len(content) // 2])
+    assert num_items(InteractionFolder(root, k=3)[0]) == 12
+    assert len(processed) == 2
+    assert cached in caplog.text
+
+
+def test_read_only_root_uses_the_user_cache(
+    write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processed: list[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = write_folder()
+    before = sorted(root.iterdir())
+    root.chmod(0o555)
+    try:
+        (cached,) = InteractionFolder(root, k=3).processed_paths
+        InteractionFolder(root, k=3)
+        assert sorted(root.iterdir()) == before
+    finally:
+        root.chmod(0o755)
+    assert Path(cached).parent == tmp_path / "cache" / "mentor_pyg"
+    assert len(processed) == 1
+
+
+def test_cache_dir_holds_the_cache(write_folder: Any, tmp_path: Path) -> None:
+    root, cache_dir = write_folder(), tmp_path / "deep" / "cache"
+    InteractionFolder(root, k=3, cache_dir=cache_dir)
+    assert len(list(cache_dir.iterdir())) == 1
+    assert not (root / "processed").exists()
+
+
+def test_a_full_cache_dir_is_read_without_writing(
+    write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, cache_dir = write_folder(), tmp_path / "cache"
+    InteractionFolder(root, k=3, cache_dir=cache_dir)
+    monkeypatch.setattr(module, "write_cache", lambda *_: pytest.fail("wrote"))
+    monkeypatch.setattr(InteractionFolder, "_prepare_cache_folder", lambda _: pytest.fail("wrote"))
+    InteractionFolder(root, k=3, cache_dir=cache_dir)
+
+
+def test_a_copied_folder_shares_the_file_name(write_folder: Any, tmp_path: Path) -> None:
+    root = write_folder()
+    copied = Path(shutil.copytree(root, tmp_path / "copy"))
+    names = {Path(InteractionFolder(path, k=3).processed_paths[0]).name for path in (root, copied)}
+    assert len(names) == 1
