@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 
 import torch
@@ -12,6 +13,7 @@ from torch_geometric import EdgeIndex
 __all__ = ["Adjacency"]
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Adjacency:
     r"""The weighted adjacency :math:`\mathbf{A}` of a graph, ready for propagation.
 
@@ -30,20 +32,12 @@ class Adjacency:
         is_symmetric: Whether :math:`\mathbf{A} = \mathbf{A}^\top`; not checked here.
     """
 
-    def __init__(
-        self,
-        rowptr: Tensor,
-        col: Tensor,
-        weight: Tensor,
-        *,
-        num_sources: int,
-        is_symmetric: bool = False,
-    ) -> None:
-        self.rowptr = rowptr
-        self.col = col
-        self.weight = weight
-        self.num_sources = num_sources
-        self.is_symmetric = is_symmetric
+    rowptr: Tensor
+    col: Tensor
+    weight: Tensor
+    _: KW_ONLY
+    num_sources: int
+    is_symmetric: bool = False
 
     @classmethod
     def from_edge_index(
@@ -87,6 +81,24 @@ class Adjacency:
             raise ValueError("'is_symmetric' is set, but the edges and weights are not symmetric")
         return adjacency
 
+    @classmethod
+    def from_sorted(cls, edge_index: EdgeIndex, edge_weight: Tensor) -> Adjacency:
+        """Take over edges that are sorted by target, with the transpose that they have cached.
+
+        Args:
+            edge_index: Edges from source to target, ``sort_order="col"``.
+            edge_weight: Weights ``[num_edges]``.
+        """
+        num_sources, num_targets = edge_index.get_sparse_size()
+        weight = edge_weight.detach()
+        (rowptr, col), _ = edge_index.get_csc()
+        adjacency = cls(rowptr, col, weight, num_sources=num_sources)
+        (rowptr, col), perm = edge_index.get_csr()
+        # No link back: a reference cycle would keep every step's weights until collected.
+        transposed = cls(rowptr, col, weight[perm], num_sources=num_targets)
+        adjacency.__dict__["_transposed"] = transposed
+        return adjacency
+
     @property
     def num_targets(self) -> int:
         """The number of target nodes, the rows of the matrix."""
@@ -102,13 +114,17 @@ class Adjacency:
         """The device that holds the edges."""
         return self.col.device
 
+    # What is kept is made outside of inference mode, where a model may be run first, since
+    # autograd cannot save the tensors made there.
     @cached_property
+    @torch.inference_mode(False)
     def target(self) -> Tensor:
         """The target of every edge ``[num_edges]``, ascending."""
         nodes = torch.arange(self.num_targets, device=self.device)
         return nodes.repeat_interleave(self.rowptr.diff(), output_size=self.num_edges)
 
     @cached_property
+    @torch.inference_mode(False)
     def edge_index(self) -> EdgeIndex:
         """The edges as an :class:`~torch_geometric.EdgeIndex` sorted by target."""
         index = EdgeIndex(
@@ -120,6 +136,7 @@ class Adjacency:
         return index.fill_cache_()
 
     @cached_property
+    @torch.inference_mode(False)
     def csr(self) -> Tensor:
         """The matrix as a torch CSR tensor ``[num_targets, num_sources]``."""
         with warnings.catch_warnings():
@@ -133,16 +150,19 @@ class Adjacency:
                 check_invariants=False,
             )
 
-    @cached_property
+    @property
     def transposed(self) -> Adjacency:
         """The transpose; the matrix itself where it is symmetric."""
-        if self.is_symmetric:
-            return self
+        return self if self.is_symmetric else self._transposed
+
+    @cached_property
+    @torch.inference_mode(False)
+    def _transposed(self) -> Adjacency:
         reversed_edges = torch.stack([self.target, self.col])
         transposed = Adjacency.from_edge_index(
             reversed_edges, self.weight, num_nodes=(self.num_targets, self.num_sources)
         )
-        transposed.__dict__["transposed"] = self  # Transposing twice gives this object back.
+        transposed.__dict__["_transposed"] = self  # Transposing twice gives this object back.
         return transposed
 
     def to(self, device: torch.device | str) -> Adjacency:

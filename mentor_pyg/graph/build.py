@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch.utils.weak import WeakIdRef, WeakTensorKeyDictionary
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
@@ -50,7 +50,7 @@ def interaction_adjacency(data: HeteroData) -> Adjacency:
         weight = normalize_symmetric(joint, users + items)
         return Adjacency.from_edge_index(joint, weight, num_nodes=users + items, is_symmetric=True)
 
-    return _remember(edge_index, ("interaction", users, items), build)
+    return _remember((edge_index,), ("interaction", users, items), build)
 
 
 def semantic_adjacency(data: HeteroData, semantics: Semantics) -> Adjacency:
@@ -66,8 +66,10 @@ def semantic_adjacency(data: HeteroData, semantics: Semantics) -> Adjacency:
         The matrix ``[num_items, num_items]``; row ``i`` holds the neighbours of item ``i``.
 
     Raises:
-        ValueError: If ``data`` has no item graph.
+        ValueError: If ``data`` has no item graph, or ``semantics`` is unknown.
     """
+    if semantics not in ("paper", "released"):
+        raise ValueError(f"'semantics' needs to be 'paper' or 'released' (got {semantics!r})")
     items = num_items(data)
     if SEMANTIC not in data.edge_types:
         raise ValueError(
@@ -75,16 +77,21 @@ def semantic_adjacency(data: HeteroData, semantics: Semantics) -> Adjacency:
             "ItemKNNGraph and MergeItemGraphs, or switch the item graph off in the config"
         )
     store = data[SEMANTIC]
+    if semantics == "paper":
+        sources, merge_weights = (store.edge_index, store.edge_weight), ()
+    else:
+        neighbours = [data[knn_edge_type(m)] for m in _modalities_with_graph(data)]
+        sources = tuple(store.edge_index for store in neighbours)
+        merge_weights = tuple(store.merge_weight for store in neighbours)
 
     def build() -> Adjacency:
         if semantics == "paper":
-            edge_index, edge_weight = store.edge_index, store.edge_weight
+            edge_index, edge_weight = sources
         else:
             edge_index, edge_weight = released_item_graph(data)
         return Adjacency.from_edge_index(edge_index, edge_weight, num_nodes=items)
 
-    # Keyed on the weights: other weights over the same edges are another matrix.
-    return _remember(store.edge_weight, (semantics, items), build)
+    return _remember(sources, (semantics, items, merge_weights), build)
 
 
 def merge_item_graphs(
@@ -105,7 +112,7 @@ def merge_item_graphs(
     Returns:
         The edges ``[2, num_merged_edges]``, coalesced, and their weights.
     """
-    total = sum(modality_weights[m] for m in graphs)
+    total = float(sum(modality_weights[m] for m in graphs))
     available = torch.zeros(num_items)
     for modality, (edge_index, _) in graphs.items():
         available = available.to(edge_index.device)
@@ -132,10 +139,13 @@ def released_item_graph(data: HeteroData) -> tuple[Tensor, Tensor]:
 
     Returns:
         The edges ``[2, num_edges]`` from neighbour to item and the weights ``[num_edges]``.
+
+    Raises:
+        ValueError: If ``data`` has no nearest-neighbour graph.
     """
     items = num_items(data)
     graphs, weights = {}, {}
-    for modality in modalities(data):
+    for modality in _modalities_with_graph(data):
         store = data[knn_edge_type(modality)]
         edge_index = _with_self_as_first_neighbour(store.edge_index, items)
         graphs[modality] = (edge_index, normalize_rows(edge_index, items, eps=_RELEASED_EPS))
@@ -152,9 +162,22 @@ def _with_self_as_first_neighbour(edge_index: Tensor, num_items: int) -> Tensor:
     return torch.cat([edge_index[:, ~is_last], loops], dim=1)
 
 
-def _remember(source: Tensor, key: tuple[object, ...], build: Callable[[], _T]) -> _T:
-    built = _BUILT.setdefault(source, {})
-    key = (*key, source._version)  # A tensor changed in place is another graph.
-    if key not in built:
-        built[key] = build()
-    return built[key]
+def _modalities_with_graph(data: HeteroData) -> list[Modality]:
+    found = [m for m in modalities(data) if knn_edge_type(m) in data.edge_types]
+    if not found:
+        raise ValueError(
+            "data['item', '<modality>_knn', 'item'] is missing for every modality; apply "
+            "mentor_pyg.transforms.ItemKNNGraph and MergeItemGraphs"
+        )
+    return found
+
+
+def _remember(sources: tuple[Tensor, ...], key: tuple[object, ...], build: Callable[[], _T]) -> _T:
+    """Build once for ``key`` and these very tensors, and again when one was changed in place."""
+    state = [(WeakIdRef(x), None if x.is_inference() else x._version) for x in sources]
+    built = _BUILT.setdefault(sources[0], {})
+    if key not in built or built[key][0] != state:
+        # Autograd cannot save what is made in inference mode, where a model may be run first.
+        with torch.inference_mode(False):
+            built[key] = state, build()
+    return built[key][1]

@@ -37,13 +37,27 @@ def knn_graph(
         ``[num_present * k]``.
 
     Raises:
-        ValueError: If ``k`` is not positive or there are not enough items.
+        ValueError: If ``k`` or ``chunk_size`` is not positive, there are not enough items, or
+            ``present`` does not fit.
+
+    Examples:
+        >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
+        >>> edge_index, similarity = knn_graph(x, k=1)
+        >>> edge_index.tolist()  # From each item's nearest neighbour to the item.
+        [[1, 0, 1], [0, 1, 2]]
     """
     if x.dim() != 2 or not x.is_floating_point():
         raise ValueError(
             f"'x' needs to be floating-point features of shape [num_items, channels] "
             f"(got {x.dtype} of shape {list(x.shape)})"
         )
+    if present is not None and (present.dtype != torch.bool or present.shape != x.shape[:1]):
+        raise ValueError(
+            f"'present' needs to be a bool tensor of shape [{x.size(0)}] "
+            f"(got {present.dtype} of shape {list(present.shape)})"
+        )
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"'chunk_size' needs to be at least 1 (got {chunk_size})")
     nodes = torch.arange(x.size(0), device=x.device) if present is None else present.nonzero()[:, 0]
     limit = nodes.numel() if loop else nodes.numel() - 1
     if not 0 < k <= limit:
@@ -58,13 +72,25 @@ def knn_graph(
         similarity = x[start : start + chunk_size] @ x.t()  # [chunk, num_present]
         if not loop:
             similarity.diagonal(offset=start).fill_(-torch.inf)
-        top = similarity.topk(k, dim=1)
-        order = _by_similarity_then_index(top.values, top.indices)
-        neighbours.append(top.indices.gather(1, order))
-        similarities.append(top.values.gather(1, order))
+        value, neighbour = _top(similarity, k)
+        neighbours.append(neighbour)
+        similarities.append(value)
     neighbour = nodes[torch.cat(neighbours).flatten()]
     edge_index = torch.stack([neighbour, nodes.repeat_interleave(k)])
     return edge_index, torch.cat(similarities).flatten()
+
+
+def _top(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return every row's ``k`` largest entries, of equal ones those with the lowest index."""
+    value, index = similarity.topk(k, dim=1)
+    order = _by_similarity_then_index(value, index)
+    value, index = value.gather(1, order), index.gather(1, order)
+    # Which of the entries that tie for the last place topk takes is anyone's guess.
+    tied = ((similarity >= value[:, -1:]).sum(dim=1) > k).nonzero()[:, 0]
+    if tied.numel():
+        exact = similarity[tied].sort(dim=1, descending=True, stable=True)
+        value[tied], index[tied] = exact.values[:, :k], exact.indices[:, :k]
+    return value, index
 
 
 def _by_similarity_then_index(similarity: Tensor, index: Tensor) -> Tensor:

@@ -49,6 +49,13 @@ def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:
     Raises:
         ValueError: If ``x`` does not fit, or the backend is unknown.
         RuntimeError: If the backend asked for cannot run; the message says why.
+
+    Examples:
+        >>> import torch
+        >>> edge_index = torch.tensor([[0, 1, 2], [1, 0, 1]])  # Node 1 hears nodes 0 and 2.
+        >>> adjacency = Adjacency.from_edge_index(edge_index, num_nodes=3)
+        >>> propagate(adjacency, torch.tensor([[1.0], [10.0], [100.0]])).flatten().tolist()
+        [10.0, 101.0, 0.0]
     """
     if x.dim() not in (2, 3) or x.size(-2) != adjacency.num_sources:
         raise ValueError(

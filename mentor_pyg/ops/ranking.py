@@ -24,7 +24,8 @@ def masked_topk(
         k: The number of items to return.
         seen: Rows of ``user`` and item ids to leave out, two tensors ``[num_seen]``.
         buffer: Memory for the scores ``[at least batch, num_items]``, for a caller who ranks many
-            blocks: fresh memory for each costs more than the product that fills it.
+            blocks: fresh memory for each costs more than the product that fills it. Only where
+            no gradient is recorded.
 
     Returns:
         Scores and item ids, both ``[batch, k]``, best first. A user with fewer than ``k`` unseen
@@ -39,8 +40,9 @@ def masked_topk(
             f"(got {k})"
         )
     if buffer is None:
-        buffer = user.new_empty(user.size(0), item.size(0))
-    score = torch.mm(user, item.t(), out=buffer[: user.size(0)])  # [batch, num_items]
+        score = user @ item.t()  # [batch, num_items]
+    else:
+        score = torch.mm(user, item.t(), out=buffer[: user.size(0)])
     if seen is not None:
         score.view(-1)[seen[0] * item.size(0) + seen[1]] = -torch.inf
     top = score.topk(k, dim=1)

@@ -21,7 +21,7 @@ class InteractionConv(WeightedSumConv):
 
     Args:
         backend: How :func:`mentor_pyg.ops.propagate` runs where the graph is an
-            :class:`~mentor_pyg.graph.Adjacency`.
+            :class:`~mentor_pyg.graph.Adjacency` or a column-sorted ``EdgeIndex``.
         **kwargs: Arguments of :class:`torch_geometric.nn.conv.MessagePassing`.
 
     Shapes:

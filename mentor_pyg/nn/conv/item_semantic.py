@@ -24,7 +24,7 @@ class ItemSemanticConv(WeightedSumConv):
         num_layers: The number of times :math:`n` that :math:`\mathbf{S}` is applied; 0 gives the
             input back.
         backend: How :func:`mentor_pyg.ops.propagate` runs where the graph is an
-            :class:`~mentor_pyg.graph.Adjacency`.
+            :class:`~mentor_pyg.graph.Adjacency` or a column-sorted ``EdgeIndex``.
         **kwargs: Arguments of :class:`torch_geometric.nn.conv.MessagePassing`.
 
     Shapes:

@@ -20,13 +20,18 @@ class WeightedSumConv(MessagePassing):
 
     Args:
         backend: How :func:`mentor_pyg.ops.propagate` runs where the graph is an
-            :class:`~mentor_pyg.graph.Adjacency`.
+            :class:`~mentor_pyg.graph.Adjacency` or a column-sorted ``EdgeIndex``.
         **kwargs: Arguments of :class:`torch_geometric.nn.conv.MessagePassing`.
     """
 
     SUPPORTS_FUSED_EDGE_INDEX = True
 
     def __init__(self, backend: str = "auto", **kwargs: Any) -> None:
+        if kwargs.get("flow", "source_to_target") != "source_to_target":
+            raise ValueError(
+                f"'flow' needs to be 'source_to_target' (got {kwargs['flow']!r}); "
+                f"reverse the edges instead"
+            )
         super().__init__(aggr="sum", **kwargs)
         self.backend = backend
 
@@ -48,14 +53,16 @@ class WeightedSumConv(MessagePassing):
                     "'edge_weight' cannot be given beside an Adjacency, which has its own weights"
                 )
             return propagate(edge_index, x[0], backend=self.backend)
-        if size is None:
-            size = (x[0].size(0), x[0].size(0) if x[1] is None else x[1].size(0))
+        size = size or _size(x, edge_index)
+        plain = edge_index
+        if isinstance(edge_index, EdgeIndex):
+            plain = edge_index.as_tensor()
+            _set_size(edge_index, size)
         if edge_weight is None:
-            plain = edge_index.as_tensor() if isinstance(edge_index, EdgeIndex) else edge_index
             edge_weight = self.normalize(plain, size).to(x[0].dtype)
-        # Only sources send; the target's features give the output its size.
-        # propagate_type: (x: OptPairTensor, edge_weight: Tensor)
-        out: Tensor = self.propagate(edge_index, x=(x[0], None), edge_weight=edge_weight, size=size)
+        # Only sources send, and the output has the size of the targets.
+        # propagate_type: (x: Tensor, edge_weight: Tensor)
+        out: Tensor = self.propagate(edge_index, x=x[0], edge_weight=edge_weight, size=size)
         return out
 
     def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
@@ -63,15 +70,37 @@ class WeightedSumConv(MessagePassing):
         return x_j * edge_weight.unsqueeze(-1)
 
     def message_and_aggregate(
-        self,
-        edge_index: EdgeIndex,
-        x: tuple[Tensor, Tensor | None],
-        edge_weight: Tensor,
+        self, edge_index: EdgeIndex, x: Tensor, edge_weight: Tensor
     ) -> Tensor:
         """Do the same as one sparse product, where the edges are sorted by target."""
-        out = edge_index.matmul(x[0], edge_weight, transpose=True)
-        assert isinstance(out, Tensor)  # Sparse times dense is dense.
-        return out
+        if edge_weight.requires_grad:
+            # PyG's product is differentiable in the weights, ours is not.
+            out = edge_index.matmul(x, edge_weight, transpose=True)
+            assert isinstance(out, Tensor)  # Sparse times dense is dense.
+            return out
+        # PyG's backward (2.8) fails on bipartite graphs where the weights are constants.
+        return propagate(Adjacency.from_sorted(edge_index, edge_weight), x, self.backend)
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}(backend={self.backend!r})"
+
+
+def _size(x: tuple[Tensor, Tensor | None], edge_index: Tensor) -> tuple[int, int]:
+    sources = x[0].size(0)
+    if x[1] is not None:
+        return sources, x[1].size(0)
+    if isinstance(edge_index, EdgeIndex) and edge_index.num_cols is not None:
+        return sources, edge_index.num_cols
+    return sources, sources
+
+
+def _set_size(edge_index: EdgeIndex, size: tuple[int, int]) -> None:
+    """Give the edges the size of the features, which PyG would guess from the highest ids."""
+    known = edge_index.sparse_size()
+    if any(k is not None and k != s for k, s in zip(known, size, strict=True)):
+        raise ValueError(
+            f"'edge_index' is of the size {tuple(known)}, but there are {size[0]} source and "
+            f"{size[1]} target nodes; call edge_index.sparse_resize_{size}"
+        )
+    if None in known:
+        edge_index.sparse_resize_(*size)

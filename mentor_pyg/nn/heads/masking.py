@@ -1,9 +1,9 @@
 """General feature enhancement by feature masking."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mentor_pyg.losses import cosine_loss
+from mentor_pyg.ops import uniform_like
 
 __all__ = ["FeatureMasking"]
 
@@ -43,9 +43,8 @@ class FeatureMasking(nn.Module):
             keep: Which entries the target keeps, bool; drawn if not given.
         """
         if keep is None:
-            target = F.dropout(x.detach(), self.mask_ratio, training=True)
-        else:
-            target = x.detach() * keep  # The cosine does not see dropout's rescaling.
+            keep = uniform_like(x) >= self.mask_ratio
+        target = x.detach() * keep  # The cosine does not see dropout's rescaling.
         return cosine_loss(self.predictor(x), target)
 
     def extra_repr(self) -> str:

@@ -1,8 +1,9 @@
 """General feature enhancement by graph perturbation."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mentor_pyg.ops import uniform_like
 
 __all__ = ["GraphPerturbation"]
 
@@ -33,7 +34,7 @@ class GraphPerturbation(nn.Module):
     def forward(self, h: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return the rows with noise added; the noise is drawn if not given."""
         if noise is None:
-            noise = torch.rand_like(h)
+            noise = uniform_like(h)
         return h + h.sign() * F.normalize(noise) * self.noise_scale
 
     def extra_repr(self) -> str:

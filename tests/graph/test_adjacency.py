@@ -1,0 +1,190 @@
+import gc
+import weakref
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from torch import Tensor
+from torch_geometric import EdgeIndex
+
+from mentor_pyg.graph import Adjacency, normalize_symmetric
+
+SOURCES, TARGETS = 9, 6
+
+
+@pytest.fixture
+def edges() -> tuple[Tensor, Tensor]:
+    """Shuffled bipartite edges; sources 8 and targets 2 and 5 have none."""
+    source = torch.tensor([7, 0, 3, 3, 1, 0, 5])
+    target = torch.tensor([4, 1, 0, 4, 4, 3, 1])
+    return torch.stack([source, target]), torch.rand(7) + 0.5
+
+
+@pytest.fixture
+def bipartite(edges: tuple[Tensor, Tensor]) -> Adjacency:
+    return Adjacency.from_edge_index(*edges, num_nodes=(SOURCES, TARGETS))
+
+
+@pytest.fixture
+def symmetric() -> Adjacency:
+    half = torch.tensor([[0, 0, 1, 4], [1, 2, 2, 0]])
+    both = torch.cat([half, half.flip(0)], dim=1)
+    weight = normalize_symmetric(both, 6)
+    return Adjacency.from_edge_index(both, weight, num_nodes=6, is_symmetric=True)
+
+
+def scipy_matrix(edge_index: Tensor, weight: Tensor, shape: tuple[int, int]) -> np.ndarray:
+    """Return the dense matrix with targets as rows."""
+    source, target = edge_index.numpy()
+    return scipy.sparse.coo_matrix((weight.numpy(), (target, source)), shape).toarray()
+
+
+def test_layout_is_scipys_csr(edges: tuple[Tensor, Tensor], bipartite: Adjacency) -> None:
+    edge_index, weight = edges
+    csr = scipy.sparse.csr_matrix(scipy_matrix(edge_index, weight, (TARGETS, SOURCES)))
+    assert bipartite.rowptr.tolist() == csr.indptr.tolist()
+    assert bipartite.col.tolist() == csr.indices.tolist()
+    assert np.array_equal(bipartite.weight.numpy(), csr.data)
+    assert bipartite.target.tolist() == csr.tocoo().row.tolist()
+    assert np.array_equal(bipartite.to_dense().numpy(), csr.toarray())
+    assert np.array_equal(bipartite.csr.to_dense().numpy(), csr.toarray())
+    assert (bipartite.num_sources, bipartite.num_targets, bipartite.num_edges) == (9, 6, 7)
+    assert bipartite.device == torch.device("cpu")
+
+
+def test_weights_default_to_one(edges: tuple[Tensor, Tensor]) -> None:
+    adjacency = Adjacency.from_edge_index(edges[0], num_nodes=(SOURCES, TARGETS))
+    assert adjacency.weight.tolist() == [1.0] * 7
+
+
+def test_parallel_edges_add_up() -> None:
+    edge_index = torch.tensor([[0, 0, 1], [1, 1, 0]])
+    weight = torch.tensor([1.0, 2.0, 4.0])
+    adjacency = Adjacency.from_edge_index(edge_index, weight, num_nodes=2)
+    assert adjacency.to_dense().tolist() == [[0.0, 4.0], [3.0, 0.0]]
+
+
+def test_no_edges() -> None:
+    adjacency = Adjacency.from_edge_index(torch.empty(2, 0, dtype=torch.long), num_nodes=(3, 2))
+    assert adjacency.to_dense().tolist() == [[0.0] * 3] * 2
+    assert adjacency.transposed.num_targets == 3
+
+
+def test_takes_an_edge_index(edges: tuple[Tensor, Tensor], bipartite: Adjacency) -> None:
+    edge_index = EdgeIndex(edges[0], sparse_size=(SOURCES, TARGETS))
+    adjacency = Adjacency.from_edge_index(edge_index, edges[1], num_nodes=(SOURCES, TARGETS))
+    assert type(adjacency.col) is Tensor
+    assert torch.equal(adjacency.to_dense(), bipartite.to_dense())
+
+
+def test_edge_index_is_valid_sorted_and_agrees(bipartite: Adjacency, symmetric: Adjacency) -> None:
+    for adjacency in (bipartite, symmetric):
+        edge_index = adjacency.edge_index
+        edge_index.validate()
+        assert edge_index.is_sorted_by_col
+        assert edge_index.is_undirected == adjacency.is_symmetric
+        assert edge_index.sparse_size() == (adjacency.num_sources, adjacency.num_targets)
+        assert torch.equal(edge_index.to_dense(adjacency.weight).t(), adjacency.to_dense())
+        assert adjacency.edge_index is edge_index
+
+
+def test_from_sorted_equals_from_edge_index(bipartite: Adjacency) -> None:
+    taken = Adjacency.from_sorted(bipartite.edge_index, bipartite.weight)
+    assert torch.equal(taken.to_dense(), bipartite.to_dense())
+    assert torch.equal(taken.transposed.to_dense(), bipartite.to_dense().t())
+    assert torch.equal(taken.transposed.transposed.to_dense(), bipartite.to_dense())
+
+
+def test_from_sorted_leaves_no_reference_cycle(bipartite: Adjacency) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        taken = weakref.ref(Adjacency.from_sorted(bipartite.edge_index, bipartite.weight))
+        assert taken() is None
+    finally:
+        gc.enable()
+
+
+def test_transposed_is_the_transpose_and_kept(bipartite: Adjacency) -> None:
+    transposed = bipartite.transposed
+    assert torch.equal(transposed.to_dense(), bipartite.to_dense().t())
+    assert bipartite.transposed is transposed
+    assert transposed.transposed is bipartite
+
+
+def test_symmetric_is_its_own_transpose(symmetric: Adjacency) -> None:
+    assert symmetric.transposed is symmetric
+    assert torch.equal(symmetric.to_dense(), symmetric.to_dense().t())
+
+
+@pytest.mark.parametrize(
+    ("edge_index", "weight", "num_nodes"),
+    [
+        ([[0, 1, 2], [1, 0, 0]], [1.0, 1.0, 1.0], 3),  # One edge has no reverse.
+        ([[0, 1], [1, 0]], [1.0, 2.0], 3),  # The reverse weighs something else.
+        ([[0, 1], [1, 0]], [1.0, 1.0], (3, 2)),  # Not square.
+    ],
+)
+def test_a_broken_promise_of_symmetry_raises(
+    edge_index: list[list[int]], weight: list[float], num_nodes: int | tuple[int, int]
+) -> None:
+    with pytest.raises(ValueError, match="'is_symmetric' is set, but"):
+        Adjacency.from_edge_index(
+            torch.tensor(edge_index), torch.tensor(weight), num_nodes=num_nodes, is_symmetric=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("edge_index", "weight", "message"),
+    [
+        (torch.zeros(3, 2, dtype=torch.long), None, r"integers of shape \[2, num_edges\]"),
+        (torch.zeros(2, dtype=torch.long), None, r"integers of shape \[2, num_edges\]"),
+        (torch.zeros(2, 4), None, r"got torch.float32 of shape \[2, 4\]"),
+        (torch.zeros(2, 4, dtype=torch.long), torch.ones(3), r"4 edges \(got shape \[3\]\)"),
+        (torch.zeros(2, 4, dtype=torch.long), torch.ones(4, 1), r"got shape \[4, 1\]"),
+        (torch.tensor([[0, 9], [0, 0]]), None, "source ids from 0 to 9, but there are 9 source"),
+        (torch.tensor([[0, 1], [0, 6]]), None, "target ids from 0 to 6, but there are 6 target"),
+        (torch.tensor([[-1, 1], [0, 0]]), None, "source ids from -1 to 1"),
+    ],
+)
+def test_errors(edge_index: Tensor, weight: Tensor | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Adjacency.from_edge_index(edge_index, weight, num_nodes=(SOURCES, TARGETS))
+
+
+def test_is_immutable(edges: tuple[Tensor, Tensor], bipartite: Adjacency) -> None:
+    with pytest.raises(FrozenInstanceError):
+        bipartite.weight = torch.ones(7)  # type: ignore[misc]
+    before = bipartite.to_dense()
+    edges[0].zero_()
+    edges[1].zero_()
+    assert torch.equal(bipartite.to_dense(), before)
+
+
+def test_weights_are_constants(edges: tuple[Tensor, Tensor]) -> None:
+    weight = edges[1].requires_grad_()
+    adjacency = Adjacency.from_edge_index(edges[0], weight, num_nodes=(SOURCES, TARGETS))
+    assert not adjacency.weight.requires_grad
+
+
+def test_to_keeps_everything(bipartite: Adjacency, symmetric: Adjacency) -> None:
+    for adjacency in (bipartite, symmetric):
+        moved = adjacency.to("cpu")
+        assert torch.equal(moved.to_dense(), adjacency.to_dense())
+        assert moved.is_symmetric == adjacency.is_symmetric
+        assert moved.num_sources == adjacency.num_sources
+    assert bipartite.to("meta").device.type == "meta"
+
+
+def test_what_is_kept_can_be_saved_by_autograd(bipartite: Adjacency) -> None:
+    with torch.inference_mode():
+        kept = [bipartite.target, bipartite.csr, bipartite.edge_index, bipartite.transposed.col]
+    assert not any(tensor.is_inference() for tensor in kept)
+
+
+def test_repr(bipartite: Adjacency) -> None:
+    assert repr(bipartite) == (
+        "Adjacency(num_targets=6, num_sources=9, num_edges=7, is_symmetric=False)"
+    )

@@ -1,0 +1,111 @@
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.nn import LightGCN
+
+from mentor_pyg.graph import Adjacency, normalize_symmetric
+from mentor_pyg.nn import LayeredPropagation
+from mentor_pyg.nn.propagation import LayerReadout
+from mentor_pyg.ops import propagate
+
+NODES, WIDTH = 17, 4
+
+
+@pytest.fixture
+def edge_index() -> Tensor:
+    half = torch.rand(NODES, NODES) < 0.15
+    return (half | half.t()).fill_diagonal_(False).nonzero().t().contiguous()
+
+
+@pytest.fixture
+def adjacency(edge_index: Tensor) -> Adjacency:
+    weight = normalize_symmetric(edge_index, NODES)
+    return Adjacency.from_edge_index(edge_index, weight, num_nodes=NODES, is_symmetric=True)
+
+
+@pytest.fixture
+def x() -> Tensor:
+    return torch.randn(NODES, WIDTH, requires_grad=True)
+
+
+@pytest.mark.parametrize("layer_readout", ["sum", "mean"])
+@pytest.mark.parametrize("num_layers", [0, 1, 2, 3])
+def test_equals_dense_powers(
+    adjacency: Adjacency, x: Tensor, num_layers: int, layer_readout: LayerReadout
+) -> None:
+    powers = [
+        torch.linalg.matrix_power(adjacency.to_dense(), layer) for layer in range(num_layers + 1)
+    ]
+    matrix = torch.stack(powers)
+    matrix = matrix.sum(dim=0) if layer_readout == "sum" else matrix.mean(dim=0)
+    out = LayeredPropagation(num_layers, layer_readout)(x, adjacency)
+    torch.testing.assert_close(out, matrix @ x)
+    grad = torch.randn_like(out)
+    torch.testing.assert_close(torch.autograd.grad(out, x, grad)[0], matrix.t() @ grad)
+
+
+def test_mean_equals_pygs_lightgcn(edge_index: Tensor, adjacency: Adjacency, x: Tensor) -> None:
+    theirs = LightGCN(NODES, WIDTH, num_layers=3)
+    with torch.no_grad():
+        theirs.embedding.weight.copy_(x)
+    out = LayeredPropagation(3, "mean")(x, adjacency)
+    torch.testing.assert_close(out, theirs.get_embedding(edge_index))
+
+
+def test_without_layers_nothing_is_perturbed(adjacency: Adjacency, x: Tensor) -> None:
+    out = LayeredPropagation(0)(x, adjacency, perturb=lambda h, layer: h + 1)
+    assert torch.equal(out, x)
+
+
+def test_every_layer_is_perturbed_before_the_next(adjacency: Adjacency, x: Tensor) -> None:
+    seen = []
+
+    def perturb(h: Tensor, layer: int) -> Tensor:
+        seen.append(layer)
+        return h.sin() * layer
+
+    dense = adjacency.to_dense()
+    first = (dense @ x).sin()
+    second = (dense @ first).sin() * 2
+    out = LayeredPropagation(2)(x, adjacency, perturb=perturb)
+    torch.testing.assert_close(out, x + first + second)
+    assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("num_layers", [0, 1, 2])
+@pytest.mark.parametrize("perturbed", [False, True])
+def test_a_first_layer_that_is_there_is_not_computed_again(
+    adjacency: Adjacency, x: Tensor, num_layers: int, perturbed: bool
+) -> None:
+    propagation = LayeredPropagation(num_layers)
+    perturb = (lambda h, layer: h + layer) if perturbed else None
+    expected = propagation(x, adjacency, perturb=perturb)
+    calls = []
+    propagation.conv.register_forward_hook(lambda *_: calls.append(None))
+    first = propagate(adjacency, x)
+    out = propagation(x, adjacency, first=first, perturb=perturb)
+    torch.testing.assert_close(out, expected)
+    assert len(calls) == max(num_layers - 1, 0)
+    assert torch.equal(first, propagate(adjacency, x))  # Left as it was.
+
+
+def test_the_backend_is_the_convolutions(adjacency: Adjacency, x: Tensor) -> None:
+    propagation = LayeredPropagation(2, backend="naive")
+    assert propagation.conv.backend == "naive"
+    torch.testing.assert_close(propagation(x, adjacency), LayeredPropagation(2)(x, adjacency))
+
+
+def test_refuses_arguments() -> None:
+    with pytest.raises(ValueError, match=r"'num_layers' needs to be at least 0 \(got -1\)"):
+        LayeredPropagation(-1)
+    with pytest.raises(ValueError, match=r"'layer_readout' needs .* \(got 'max'\)"):
+        LayeredPropagation(2, "max")  # type: ignore[arg-type]
+
+
+def test_repr() -> None:
+    assert repr(LayeredPropagation(2, "mean")) == (
+        "LayeredPropagation(\n"
+        "  num_layers=2, layer_readout='mean'\n"
+        "  (conv): InteractionConv(backend='auto')\n"
+        ")"
+    )
