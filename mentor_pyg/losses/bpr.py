@@ -21,6 +21,11 @@ def bpr_loss(pos_score: Tensor, neg_score: Tensor, log_base: float = math.e) -> 
 
     Returns:
         The mean over the batch, a scalar.
+
+    Examples:
+        >>> import torch
+        >>> bpr_loss(torch.zeros(8), torch.zeros(8), log_base=2).item()
+        1.0
     """
     return -F.logsigmoid(pos_score - neg_score).mean() / math.log(log_base)
 

@@ -36,7 +36,9 @@ def moments(x: Tensor, statistics: Statistics = "dimension", copies: int = 1) ->
             of ``"scalar"``, which MENTOR's released code takes of a view beside its own copy.
     """
     if statistics == "dimension":
-        return Moments(x.mean(dim=0), x.var(dim=0))
+        mean = x.mean(dim=0)
+        # torch.var over the rows of a tall matrix takes ten times as long on the CPU.
+        return Moments(mean, (x - mean).square().sum(dim=0) / (x.size(0) - 1))
     count = x.numel() * copies
     biased = x.var(correction=0)
     return Moments(x.mean(), biased * (count / (count - 1)))

@@ -16,6 +16,9 @@ INFO_NCE_BACKENDS = ("chunked", "naive")
 _CHUNK_ELEMENTS = 2**22
 """Similarities held at a time (16 MiB): few enough to stay near the cache."""
 
+_MIN_CHUNK_ROWS = 64
+"""Below this the products are slow; so many rows of similarities still are O(N d) memory."""
+
 _MIN_UNSHIFTED_TEMPERATURE = 0.025
 """From here up, exp(cos / t) <= exp(40) is summed in float32 without a shift."""
 
@@ -45,6 +48,12 @@ def info_nce(view_a: Tensor, view_b: Tensor, temperature: float, backend: str = 
 
     Raises:
         ValueError: If shapes differ, there are no rows, or an argument is out of range.
+
+    Examples:
+        >>> view = torch.eye(4)
+        >>> loss = info_nce(view, view, temperature=0.5)
+        >>> bool(torch.isclose(loss, torch.tensor((math.exp(2) + 3) / math.exp(2)).log()))
+        True
     """
     if view_a.dim() != 2 or view_a.shape != view_b.shape:
         raise ValueError(
@@ -79,14 +88,15 @@ class _ChunkedInfoNCE(torch.autograd.Function):
         # At the positives: d loss / d a_i holds -b_i / (N t), and the other way round.
         grad_a = -b if needs_a else None
         grad_b = -a if needs_b else None
-        rows = max(1, min(num_rows, _CHUNK_ELEMENTS // num_rows))
+        rows = min(num_rows, max(_MIN_CHUNK_ROWS, _CHUNK_ELEMENTS // num_rows))
         buffer = a.new_empty(rows, num_rows)
         total = a.new_zeros((), dtype=torch.float64)
         for start in range(0, num_rows, rows):
             chunk = slice(start, min(start + rows, num_rows))
             scaled = a[chunk] / temperature
             p = torch.mm(scaled, b.t(), out=buffer[: scaled.size(0)])  # [rows, N]
-            positive = p.diagonal(offset=start).double()
+            # A copy, since float64 similarities are overwritten below.
+            positive = p.diagonal(offset=start).to(torch.float64, copy=True)
             if temperature < _MIN_UNSHIFTED_TEMPERATURE:
                 shift = p.amax(dim=1, keepdim=True)
                 p.sub_(shift)

@@ -1,0 +1,255 @@
+import math
+from collections import defaultdict
+from statistics import fmean
+
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import INTERACTS, ITEM, USER, Representations, edge_label_index
+from mentor_pyg.datasets import SyntheticMultimodal
+from mentor_pyg.evaluation import METRICS, full_ranking, ranking_metrics
+from mentor_pyg.typing import Split
+
+
+def interactions(users: int, items: int, edges: dict[str, list[tuple[int, int]]]) -> HeteroData:
+    data = HeteroData()
+    data[USER].num_nodes, data[ITEM].num_nodes = users, items
+    for split, pairs in edges.items():
+        key = "edge_index" if split == "train" else f"{split}_edge_label_index"
+        data[INTERACTS][key] = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).t()
+    return data
+
+
+def representations(data: HeteroData, seed: int = 0) -> Representations:
+    generator = torch.Generator().manual_seed(seed)
+    user, item = (
+        torch.randn(int(data[node].num_nodes), 6, generator=generator) for node in (USER, ITEM)
+    )
+    return Representations({"fused": user}, {"fused": item})
+
+
+def by_user(edges: Tensor) -> dict[int, set[int]]:
+    items = defaultdict(set)
+    for user, item in edges.t().tolist():
+        items[user].add(item)
+    return items
+
+
+def average_precision(hits: list[bool], relevant: int) -> float:
+    precisions = [fmean(hits[: i + 1]) for i in range(len(hits)) if hits[i]]
+    return sum(precisions) / min(relevant, len(hits))
+
+
+def normalised_gain(hits: list[bool], relevant: int) -> float:
+    gain = [1 / math.log2(i + 2) for i in range(len(hits))]
+    best = sum(gain[:relevant])
+    return sum(g for g, hit in zip(gain, hits, strict=True) if hit) / best
+
+
+def naive_ranking(
+    reps: Representations, data: HeteroData, split: Split, k: int, keep_cold_users: bool = False
+) -> dict[str, float]:
+    """Sort all unseen items of one user after the other."""
+    seen, labels = by_user(data[INTERACTS].edge_index), by_user(edge_label_index(data, split))
+    score = (reps.user["fused"].double() @ reps.item["fused"].double().t()).tolist()
+    values = defaultdict(list)
+    for user, relevant in labels.items():
+        if not seen[user] and not keep_cold_users:
+            continue
+        unseen = [i for i in range(len(score[user])) if i not in seen[user]]
+        ranked = sorted(unseen, key=lambda item, user=user: -score[user][item])[:k]
+        hits = [item in relevant for item in ranked] + [False] * (k - len(ranked))
+        values["recall"].append(sum(hits) / len(relevant))
+        values["precision"].append(sum(hits) / k)
+        values["ndcg"].append(normalised_gain(hits, len(relevant)))
+        values["map"].append(average_precision(hits, len(relevant)))
+    return {f"{metric}@{k}": fmean(value) for metric, value in values.items()}
+
+
+@pytest.fixture(scope="module")
+def data() -> HeteroData:
+    """Users 3 and 40 are cold; others have up to a handful of labels."""
+    data = SyntheticMultimodal("tiny", modalities=())[0]
+    store = data[INTERACTS]
+    warm = ~torch.isin(store.edge_index[0], torch.tensor([3, 40]))
+    store.edge_index = store.edge_index[:, warm]
+    store.test_edge_label_index = torch.cat(
+        [store.test_edge_label_index, store.val_edge_label_index[:, ::2]], dim=1
+    )
+    store.val_edge_label_index = store.val_edge_label_index[:, 1::2]
+    return data
+
+
+@pytest.mark.parametrize("keep_cold_users", [False, True])
+@pytest.mark.parametrize("k", [1, 7, 20, 80])
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_equals_naive_ranking(
+    data: HeteroData, split: Split, k: int, keep_cold_users: bool
+) -> None:
+    reps = representations(data)
+    expected = naive_ranking(reps, data, split, k, keep_cold_users)
+    actual = full_ranking(reps, data, split, k, keep_cold_users=keep_cold_users)
+    assert actual == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_cold_users_count_only_if_asked_for(data: HeteroData) -> None:
+    reps = representations(data)
+    assert full_ranking(reps, data) != full_ranking(reps, data, keep_cold_users=True)
+
+
+def test_splits_differ(data: HeteroData) -> None:
+    reps = representations(data)
+    assert full_ranking(reps, data, "val", 20) != full_ranking(reps, data, "test", 20)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 58, 59, 10_000])
+def test_batch_size_does_not_matter(data: HeteroData, batch_size: int) -> None:
+    reps = representations(data)
+    actual = full_ranking(reps, data, batch_size=batch_size)
+    assert actual == pytest.approx(full_ranking(reps, data), rel=0, abs=1e-12)
+
+
+def test_order_of_edges_does_not_matter(data: HeteroData) -> None:
+    reps = representations(data)
+    shuffled = data.clone()
+    for key in ("edge_index", "test_edge_label_index"):
+        edges = data[INTERACTS][key]
+        shuffled[INTERACTS][key] = edges[:, torch.randperm(edges.size(1))]
+    expected = full_ranking(reps, data)
+    assert full_ranking(reps, shuffled) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_one_or_several_k(data: HeteroData) -> None:
+    reps = representations(data)
+    several = full_ranking(reps, data, k=(20, 5))
+    assert list(several) == [f"{metric}@{k}" for metric in METRICS for k in (20, 5)]
+    assert full_ranking(reps, data, k=5) == full_ranking(reps, data, k=[5])
+    assert full_ranking(reps, data, k=5) == {
+        key: several[key] for key in several if key.endswith("@5")
+    }
+
+
+def test_some_metrics(data: HeteroData) -> None:
+    reps = representations(data)
+    some = full_ranking(reps, data, k=20, metrics=("ndcg", "recall"))
+    every = full_ranking(reps, data, k=20)
+    assert some == {key: every[key] for key in ("ndcg@20", "recall@20")}
+    assert all(isinstance(value, float) for value in some.values())
+
+
+def test_seen_items_are_left_out() -> None:
+    edges = {"train": [(0, 0), (0, 1)], "test": [(0, 2)]}
+    data = interactions(1, 4, edges)
+    # The train items score best, and the label comes next.
+    reps = Representations(
+        {"fused": torch.ones(1, 1)}, {"fused": torch.tensor([[9.0], [8.0], [7.0], [1.0]])}
+    )
+    assert full_ranking(reps, data, k=1)["recall@1"] == 1
+
+
+def test_validation_items_are_not_left_out() -> None:
+    data = interactions(1, 4, {"train": [(0, 0)], "val": [(0, 1)], "test": [(0, 2)]})
+    reps = Representations(
+        {"fused": torch.ones(1, 1)}, {"fused": torch.tensor([[9.0], [8.0], [7.0], [1.0]])}
+    )
+    metrics = full_ranking(reps, data, k=(1, 2))
+    assert (metrics["recall@1"], metrics["recall@2"]) == (0, 1)
+
+
+def test_user_with_fewer_unseen_items_than_k() -> None:
+    train = [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+    data = interactions(2, 6, {"train": train, "test": [(0, 4), (1, 5)]})
+    reps = representations(data)
+    for k in (3, 6):
+        expected = naive_ranking(reps, data, "test", k)
+        assert full_ranking(reps, data, k=k) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_leaves_representations_and_default_dtype_alone(data: HeteroData) -> None:
+    reps = representations(data)
+    before = reps.user["fused"].clone(), reps.item["fused"].clone()
+    full_ranking(reps, data)
+    assert torch.get_default_dtype() == torch.float32
+    with pytest.raises(ValueError, match="'metrics'"):
+        full_ranking(reps, data, metrics=["auc"])
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.equal(reps.user["fused"], before[0])
+    assert torch.equal(reps.item["fused"], before[1])
+
+
+def test_representations_with_gradient_history(data: HeteroData) -> None:
+    reps = representations(data)
+    tracked = Representations(
+        {"fused": reps.user["fused"].clone().requires_grad_() * 1},
+        {"fused": reps.item["fused"].clone().requires_grad_() * 1},
+    )
+    assert full_ranking(tracked, data) == full_ranking(reps, data)
+
+
+@pytest.mark.parametrize("k", [0, -1, 81, (), (10, 0), (10, 81)])
+def test_refuses_k(data: HeteroData, k: int | tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"'k' needs positive integers up to .* 80"):
+        full_ranking(representations(data), data, k=k)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_refuses_batch_size(data: HeteroData, batch_size: int) -> None:
+    with pytest.raises(ValueError, match="'batch_size' needs to be at least 1"):
+        full_ranking(representations(data), data, batch_size=batch_size)
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_refuses_split(data: HeteroData, split: Split) -> None:
+    with pytest.raises(ValueError, match=f"'split' needs to be 'val' or 'test' .got '{split}'"):
+        full_ranking(representations(data), data, split)
+
+
+def test_refuses_missing_split() -> None:
+    data = interactions(1, 30, {"train": [(0, 0)]})
+    with pytest.raises(ValueError, match="no 'test_edge_label_index'"):
+        full_ranking(representations(data), data)
+
+
+def test_refuses_metrics(data: HeteroData) -> None:
+    with pytest.raises(ValueError, match=r"'metrics' needs names among .* \(got \['auc'\]\)"):
+        full_ranking(representations(data), data, metrics=("recall", "auc"))
+
+
+def test_refuses_other_representations(data: HeteroData) -> None:
+    other = representations(interactions(60, 79, {}))
+    with pytest.raises(ValueError, match="'reps' is of 60 users and 79 items, but 'data' has 60"):
+        full_ranking(other, data)
+
+
+@pytest.mark.parametrize("test", [[], [(1, 2)]])
+def test_refuses_no_users(test: list[tuple[int, int]]) -> None:
+    data = interactions(2, 30, {"train": [(0, 0)], "test": test})
+    with pytest.raises(ValueError, match="no user of the test split is left to rank"):
+        full_ranking(representations(data), data)
+
+
+def test_made_rankings() -> None:
+    ranked = torch.tensor([[4, 1, 0], [2, 3, 4], [0, 1, 2]])
+    labels = torch.tensor([[0, 0, 2], [1, 3, 4]])  # The middle row has none.
+    metrics = ranking_metrics(ranked, labels, (1, 3))
+    assert metrics == pytest.approx(
+        {
+            "recall@1": 0,
+            "recall@3": (1 / 2 + 0) / 2,
+            "precision@1": 0,
+            "precision@3": (1 / 3 + 0) / 2,
+            "ndcg@1": 0,
+            "ndcg@3": (1 / math.log2(3)) / (1 + 1 / math.log2(3)) / 2,
+            "map@1": 0,
+            "map@3": (1 / 2) / 2 / 2,
+        },
+        rel=0,
+        abs=1e-12,
+    )
+
+
+def test_made_rankings_that_are_too_short() -> None:
+    with pytest.raises(ValueError, match="'ranked' holds 3 items per user, but 'k' asks 5"):
+        ranking_metrics(torch.zeros(2, 3, dtype=torch.long), torch.zeros(2, 1).long(), (2, 5))

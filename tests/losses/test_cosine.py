@@ -1,0 +1,39 @@
+import pytest
+import torch
+from sklearn.metrics.pairwise import paired_cosine_distances
+
+from mentor_pyg.losses import CosineLoss, cosine_loss
+
+
+def test_equals_paired_distances() -> None:
+    prediction, target = torch.randn(2, 30, 7, dtype=torch.float64)
+    expected = paired_cosine_distances(prediction.numpy(), target.numpy()).mean()
+    assert cosine_loss(prediction, target).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(2.0, 0.0), (-0.5, 2.0), (0.0, 1.0)])
+def test_extremes(scale: float, expected: float) -> None:
+    target = torch.randn(4, 3, dtype=torch.float64)
+    assert cosine_loss(scale * target, target).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_gradient_is_finite_at_zero_rows() -> None:
+    prediction = torch.randn(3, 4)
+    prediction[1] = 0
+    target = torch.randn(3, 4)
+    target[2] = 0
+    prediction.requires_grad_()
+    cosine_loss(prediction, target).backward()
+    assert prediction.grad is not None
+    assert prediction.grad.isfinite().all()
+
+
+def test_gradient() -> None:
+    prediction, target = torch.randn(2, 5, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(cosine_loss, (prediction, target))
+
+
+def test_module() -> None:
+    prediction, target = torch.randn(2, 5, 4)
+    assert repr(CosineLoss()) == "CosineLoss()"
+    assert torch.equal(CosineLoss()(prediction, target), cosine_loss(prediction, target))

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from mentor_pyg.losses import (
+    GaussianAlignmentLoss,
+    Moments,
+    Statistics,
+    gaussian_alignment_loss,
+    moments,
+)
+
+
+def test_moments_per_column() -> None:
+    x = torch.randn(20, 5, dtype=torch.float64)
+    mean, variance = moments(x)
+    np.testing.assert_allclose(mean, x.numpy().mean(axis=0))
+    np.testing.assert_allclose(variance, x.numpy().var(axis=0, ddof=1))
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+def test_moments_over_all_entries(copies: int) -> None:
+    x = torch.randn(20, 5, dtype=torch.float64)
+    beside_itself = np.tile(x.numpy(), copies)
+    mean, variance = moments(x, "scalar", copies=copies)
+    assert mean.item() == pytest.approx(beside_itself.mean(), rel=1e-12)
+    assert variance.item() == pytest.approx(beside_itself.var(ddof=1), rel=1e-12)
+
+
+def test_repeat() -> None:
+    x = torch.randn(20, 5, dtype=torch.float64)
+    torch.testing.assert_close(moments(x).repeat(3), moments(x.repeat(1, 3)))
+    scalar = moments(x, "scalar")
+    assert scalar.repeat(3) is scalar
+
+
+@pytest.mark.parametrize("statistics", ["dimension", "scalar"])
+def test_equals_numpy(statistics: Statistics) -> None:
+    a = torch.randn(20, 5, dtype=torch.float64)
+    b = 2 * torch.randn(30, 5, dtype=torch.float64) + 1
+    axis = 0 if statistics == "dimension" else None
+    means, variances = (
+        [function(x.numpy(), axis) for x in (a, b)]
+        for function in (np.mean, lambda x, axis: np.var(x, axis, ddof=1))
+    )
+    expected = np.mean(abs(means[0] - means[1]) + abs(variances[0] - variances[1]))
+    loss = GaussianAlignmentLoss(statistics)
+    assert loss(a, b).item() == pytest.approx(expected, rel=1e-12)
+    assert loss(b, a).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("statistics", ["dimension", "scalar"])
+def test_zero_for_equal_gaussians(statistics: Statistics) -> None:
+    x = torch.randn(20, 5)
+    a, b = moments(x, statistics), moments(x, statistics)
+    assert gaussian_alignment_loss(a, b).item() == 0
+
+
+def test_means_and_variances_count_apart() -> None:
+    a = Moments(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 1.0]))
+    b = Moments(torch.tensor([0.0, 4.0]), torch.tensor([1.0, 1.0]))
+    assert gaussian_alignment_loss(a, b).item() == ((1 + 2) + (2 + 0)) / 2
+
+
+@pytest.mark.parametrize("statistics", ["dimension", "scalar"])
+def test_gradient(statistics: Statistics) -> None:
+    a, b = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(GaussianAlignmentLoss(statistics), (a, b))
+
+
+def test_repr() -> None:
+    assert repr(GaussianAlignmentLoss("scalar")) == "GaussianAlignmentLoss(statistics='scalar')"
