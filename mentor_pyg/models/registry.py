@@ -59,7 +59,8 @@ def load_model(path: str | Path, data: HeteroData) -> Recommender:
     """Build the model that :func:`save_model` wrote, for the dataset that it was trained on.
 
     Raises:
-        ValueError: If the file is not such a file, or was trained on data of another size.
+        ValueError: If the file is not such a file, or was trained on data of another size
+            or with other modalities.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -71,8 +72,13 @@ def load_model(path: str | Path, data: HeteroData) -> Recommender:
         raise ValueError(f"{path} does not say what model it holds; write it with save_model")
     model = build_model(metadata["model"], data, json.loads(metadata["config"]))
     expected = model.state_dict()
+    if differing := sorted(set(state) ^ set(expected)):
+        raise ValueError(
+            f"{path} and a model of 'data' do not both have {differing}; "
+            f"load it with the dataset it was trained on"
+        )
     for name, tensor in state.items():
-        if name in expected and tensor.shape != expected[name].shape:
+        if tensor.shape != expected[name].shape:
             raise ValueError(
                 f"{path} holds '{name}' of shape {list(tensor.shape)}, but 'data' needs "
                 f"{list(expected[name].shape)}; load it with the dataset it was trained on"

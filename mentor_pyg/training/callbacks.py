@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
 
-__all__ = ["EpochReport", "EpochSeed"]
+__all__ = ["EpochCheckpoint", "EpochReport", "EpochSeed", "EpochTable", "PatienceStopping"]
 
 
 class EpochSeed(Callback):
@@ -48,3 +52,94 @@ class EpochReport(Callback):
         print(
             f"epoch {trainer.current_epoch + 1}: {terms} | {self.monitor} {score:.4f}", flush=True
         )
+
+
+class EpochTable(Callback):
+    """Write the loss terms and metrics of every epoch to a CSV file, one row per epoch from 1.
+
+    The rows travel in the checkpoints, so that the file of a resumed run has every epoch once.
+    (Lightning's ``CSVLogger`` deletes what the interrupted run has logged.)
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add a row."""
+        values = {key: float(value) for key, value in sorted(trainer.callback_metrics.items())}
+        self.rows.append({"epoch": trainer.current_epoch + 1, **values})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(text.getvalue())
+        os.replace(partial, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the rows of the epochs before."""
+        self.rows = list(state_dict["rows"])
+
+
+class PatienceStopping(EarlyStopping):
+    """Stop after some epochs without gain, for good.
+
+    A run that was interrupted after it had stopped, but before its results were written, does not
+    train on when it is resumed.
+    """
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop at once where the patience was used up before."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class EpochCheckpoint(Checkpoint):
+    """Keep the last epoch, to resume from, and the weights of the best one.
+
+    Of epochs that score the same, the first is the best. Files are replaced whole, and the state
+    holds no paths, so that a run can be moved to another folder and resumed there. (Lightning's
+    ``ModelCheckpoint`` would forget the best score.)
+
+    Args:
+        best: The file of the best epoch.
+        last: The file of the last epoch.
+        monitor: The metric to maximise.
+    """
+
+    def __init__(self, best: Path, last: Path, monitor: str) -> None:
+        self.best = best
+        self.last = last
+        self.monitor = monitor
+        self.best_score = float("-inf")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the files."""
+        score = float(trainer.callback_metrics[self.monitor])
+        if score > self.best_score:
+            self.best_score = score
+            _save(trainer, self.best, weights_only=True)
+        _save(trainer, self.last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the score to beat."""
+        return {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the score to beat."""
+        self.best_score = state_dict["best_score"]
+
+
+def _save(trainer: L.Trainer, path: Path, weights_only: bool = False) -> None:
+    partial = path.with_suffix(".partial")
+    trainer.save_checkpoint(partial, weights_only=weights_only)
+    os.replace(partial, path)

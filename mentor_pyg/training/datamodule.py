@@ -7,7 +7,7 @@ import copy
 import lightning as L
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import validate_data
+from mentor_pyg.data import INTERACTS, validate_data
 from mentor_pyg.sampling import BPRBatches
 from mentor_pyg.typing import Split
 
@@ -24,21 +24,24 @@ class InteractionDataModule(L.LightningDataModule):
         data: The dataset; it is left as it is.
         batch_size: Interactions per batch.
         seed: The seed of shuffling and negatives.
+
+    Raises:
+        ValueError: If the dataset is not valid, or has a user for whom there is no negative.
     """
 
     def __init__(self, data: HeteroData, batch_size: int = 2048, seed: int = 0) -> None:
         super().__init__()
         validate_data(data)
         self.data = copy.copy(data)
-        self.batch_size = batch_size
-        self.seed = seed
+        self.batches = BPRBatches(self.data, batch_size, seed)
 
     def setup(self, stage: str) -> None:
-        """Move the dataset to the trainer's device and lay out its batches."""
+        """Move the dataset to the trainer's device."""
         assert self.trainer is not None
-        self.data = self.data.to(self.trainer.strategy.root_device)
-        if stage == "fit":
-            self.batches = BPRBatches(self.data, self.batch_size, self.seed)
+        device = self.trainer.strategy.root_device
+        if self.data[INTERACTS].edge_index.device != device:
+            self.data = self.data.to(device)
+            self.batches = BPRBatches(self.data, self.batches.batch_size, self.batches.seed)
 
     def train_dataloader(self) -> BPRBatches:
         """Return the batches of the current epoch."""

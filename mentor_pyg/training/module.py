@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import lightning as L
 import torch
 from torch import Tensor
@@ -36,7 +34,9 @@ class RecommenderModule(L.LightningModule):
         self.lr = lr
         self.k = k
         # Summed here and logged once an epoch: logging every step would cost more than Adam.
-        self._sums: dict[str, Tensor] = {}
+        self._terms: tuple[str, ...] = ()
+        self._sums: Tensor | float = 0.0
+        self._finite: Tensor | int = 0  # In how many steps each term was a finite number.
         self._steps = 0
 
     @property
@@ -48,27 +48,32 @@ class RecommenderModule(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the sum of the weighted loss terms."""
         terms = self.model.loss(self.data, *batch)
-        for name, value in terms.items():
-            previous = self._sums.get(name)
-            value = value.detach()
-            self._sums[name] = value if previous is None else previous + value
+        values = torch.stack(list(terms.values()))
+        self._terms = tuple(terms)
+        self._sums = self._sums + values.detach()
+        self._finite = self._finite + values.isfinite()
         self._steps += 1
-        return torch.stack(list(terms.values())).sum()
+        return values.sum()
 
     def on_train_epoch_start(self) -> None:
         """Start the sums anew."""
-        self._sums, self._steps = {}, 0
+        self._sums, self._finite, self._steps = 0.0, 0, 0
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean of every loss term, beside the metrics of the same epoch."""
-        for name, value in self._sums.items():
-            mean = float(value) / self._steps
-            if not math.isfinite(mean):
-                raise FloatingPointError(
-                    f"the loss term '{name}' became {mean} in epoch {self.current_epoch + 1}; "
-                    f"lower the learning rate ({self.lr:g}) or raise the temperature"
-                )
-            self.log(f"train/{name}", mean, prog_bar=True)
+        if not self._steps:
+            return  # Validation without training.
+        finite = torch.as_tensor(self._finite).tolist()
+        if min(finite) < self._steps:
+            # A term that is not finite spoils the parameters, and they all terms after it.
+            term = self._terms[finite.index(min(finite))]
+            raise FloatingPointError(
+                f"the loss term '{term}' became infinite or NaN in epoch {self.current_epoch + 1}; "
+                f"lower the learning rate ({self.lr:g})"
+            )
+        means = (torch.as_tensor(self._sums) / self._steps).tolist()
+        for term, mean in zip(self._terms, means, strict=True):
+            self.log(f"train/{term}", mean, prog_bar=True)
 
     def validation_step(self, split: Split, batch_idx: int) -> None:
         """Rank a split with fresh representations."""

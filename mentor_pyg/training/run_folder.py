@@ -62,15 +62,19 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
-    def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
-        return self.path / "checkpoints"
+    def best_checkpoint(self) -> Path:
+        """The weights of the best epoch so far."""
+        return self.path / "checkpoints" / "best.ckpt"
 
     @property
-    def last_checkpoint(self) -> Path | None:
-        """The checkpoint to resume from, if there is one."""
-        last = self.checkpoints / "last.ckpt"
-        return last if last.exists() else None
+    def last_checkpoint(self) -> Path:
+        """The last epoch, to resume from where it exists."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def table(self) -> Path:
+        """The loss terms and metrics of every epoch, as CSV."""
+        return self.path / "logs" / "csv" / "metrics.csv"
 
     def finish(self, metrics: dict[str, Any]) -> None:
         """Write the results; the run is then finished."""

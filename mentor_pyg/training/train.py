@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import hashlib
+import json
 import sys
 import time
 from dataclasses import dataclass
@@ -13,16 +14,25 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, num_items, num_users, validate_data
+from mentor_pyg.data import num_items, num_users, validate_data
 from mentor_pyg.evaluation import full_ranking
 from mentor_pyg.models import Recommender, build_model, save_model
-from mentor_pyg.training.callbacks import EpochReport, EpochSeed
+from mentor_pyg.training.callbacks import (
+    EpochCheckpoint,
+    EpochReport,
+    EpochSeed,
+    EpochTable,
+    PatienceStopping,
+)
 from mentor_pyg.training.datamodule import InteractionDataModule
+from mentor_pyg.training.fingerprint import fingerprint
 from mentor_pyg.training.module import RecommenderModule
+from mentor_pyg.training.quiet import quiet_lightning
 from mentor_pyg.training.run_folder import RunFolder
 
 __all__ = ["TrainingConfig", "train"]
@@ -53,7 +63,11 @@ class TrainingConfig:
                 raise ValueError(f"'{name}' needs to be at least 1 (got {getattr(self, name)})")
         if not self.lr > 0:
             raise ValueError(f"'lr' needs to be above 0 (got {self.lr})")
-        accelerator_and_devices(self.device)
+        if self.seed < 0:
+            raise ValueError(f"'seed' needs to be at least 0 (got {self.seed})")
+        if not isinstance(self.k, tuple) or not self.k or min(self.k) < 1:
+            raise ValueError(f"'k' needs a tuple of positive integers (got {self.k})")
+        resolve_device(self.device)
 
     @property
     def monitor(self) -> str:
@@ -84,27 +98,32 @@ def train(
 
     Returns:
         What ``metrics.json`` holds: ``val`` and ``test`` metrics at the best epoch, ``best_epoch``
-        (from 1), ``seconds`` and ``config``.
+        (from 1), ``seconds`` (since this start, where it resumed a run) and ``config``.
+
+    Raises:
+        ValueError: If a setting is wrong, or does not go with the data; before any training.
+        OSError: If ``out`` cannot be written to, or holds something else; likewise.
+        FloatingPointError: If a loss term becomes infinite or not a number.
     """
+    start = time.perf_counter()
     config = config or TrainingConfig()
     validate_data(data)
-    L.seed_everything(config.seed, verbose=False)
-    recommender = build_model(model, data, settings or {})
+    device = resolve_device(config.device)
+    data = copy.copy(data).to(device)  # The caller's is left as it is.
+    torch.manual_seed(config.seed)
+    recommender = build_model(model, data, settings or {}).to(device)
+    datamodule = InteractionDataModule(data, config.batch_size, config.seed)
+    _rank(recommender, data, config.k)  # What cannot be ranked raises now, not after an epoch.
     described = describe_run(model, recommender, data, config)
     folder = RunFolder(out, described)
-    start = time.perf_counter()
-    checkpoint = _fit(recommender, data, folder, config)
-    best = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    recommender.load_state_dict(
-        {key.removeprefix("model."): value for key, value in best["state_dict"].items()}
-    )
-    recommender.cpu()
-    save_model(recommender, folder.weights)
-    with torch.no_grad():
-        reps = recommender.encode(data)
+    module = RecommenderModule(recommender, config.lr, config.k)
+    with quiet_lightning():
+        _fit(module, datamodule, folder, config)
+    best = torch.load(folder.best_checkpoint, map_location="cpu", weights_only=True)
+    module.load_state_dict(best["state_dict"])
+    save_model(recommender.cpu(), folder.weights)
     metrics = {
-        "val": full_ranking(reps, data, "val", config.k),
-        "test": full_ranking(reps, data, "test", config.k),
+        **_rank(recommender.to(device), data, config.k),
         "best_epoch": best["epoch"] + 1,
         "seconds": round(time.perf_counter() - start, 1),
         "config": described,
@@ -117,66 +136,77 @@ def describe_run(
     name: str, model: Recommender, data: HeteroData, config: TrainingConfig
 ) -> dict[str, Any]:
     """Return everything that a run's result depends on, as plain values."""
-    edges = data[INTERACTS].edge_index.cpu().numpy().tobytes()
-    return {
+    described = {
         "model": name,
         **model.config.to_dict(),
         **dataclasses.asdict(config),
         "data": {
             "num_users": num_users(data),
             "num_items": num_items(data),
-            "train_sha256": hashlib.sha256(edges).hexdigest()[:16],
+            "sha256": fingerprint(data),
         },
         "version": version("mentor_pyg"),
     }
+    plain: dict[str, Any] = json.loads(json.dumps(described))
+    return plain
 
 
-def _fit(model: Recommender, data: HeteroData, folder: RunFolder, config: TrainingConfig) -> Path:
-    """Train until validation stops it and return the best epoch's checkpoint."""
-    accelerator, devices = accelerator_and_devices(config.device)
-    best = ModelCheckpoint(
-        folder.checkpoints, "best", monitor=config.monitor, mode="max", save_last=True
-    )
+def resolve_device(name: str) -> torch.device:
+    """Return the device that a name means.
+
+    Raises:
+        ValueError: If the name is unknown, or CUDA is asked for and not to be had.
+    """
+    kind, _, index = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and (kind != "cuda" or not index.isdigit())):
+        raise ValueError(
+            f"'device' needs to be 'auto', 'cpu', 'cuda' or 'cuda:<index>' (got {name!r})"
+        )
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cpu" or (kind == "auto" and not found):
+        return torch.device("cpu")
+    if int(index or 0) >= found:
+        raise ValueError(
+            f"'device' is {name!r}, but torch finds {found} CUDA devices; use "
+            f"{'a lower index' if found else repr('cpu')}"
+        )
+    return torch.device("cuda", int(index or 0))
+
+
+def _fit(
+    module: RecommenderModule,
+    datamodule: InteractionDataModule,
+    folder: RunFolder,
+    config: TrainingConfig,
+) -> None:
+    """Train until validation stops it, from the folder's last epoch if it has one."""
+    device = resolve_device(config.device)
     interactive = sys.stdout.isatty()
     trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=devices,
+        accelerator=device.type,
+        devices=1 if device.index is None else [device.index],
+        # A run is one process also on a cluster, whose own ways of resuming stay out of it.
+        plugins=[LightningEnvironment()],
         max_epochs=config.epochs,
         callbacks=[
             EpochSeed(config.seed),
-            best,
-            EarlyStopping(config.monitor, mode="max", patience=config.patience),
+            EpochTable(folder.table),
+            PatienceStopping(config.monitor, mode="max", patience=config.patience),
+            EpochCheckpoint(folder.best_checkpoint, folder.last_checkpoint, config.monitor),
             RichProgressBar() if interactive else EpochReport(config.monitor),
         ],
         enable_progress_bar=interactive,
-        logger=[
-            CSVLogger(folder.path, name="logs", version="csv"),
-            TensorBoardLogger(folder.path, name="logs", version="tensorboard"),
-        ],
+        logger=TensorBoardLogger(folder.path, name="logs", version="tensorboard"),
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         enable_model_summary=False,
     )
-    module = RecommenderModule(model, lr=config.lr, k=config.k)
-    datamodule = InteractionDataModule(data, config.batch_size, config.seed)
-    trainer.fit(module, datamodule, ckpt_path=folder.last_checkpoint, weights_only=True)
-    return Path(best.best_model_path)
+    resume = folder.last_checkpoint if folder.last_checkpoint.exists() else None
+    trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
 
 
-def accelerator_and_devices(device: str) -> tuple[str, int | list[int] | str]:
-    """Translate a device name to Lightning's arguments.
-
-    Raises:
-        ValueError: If the name is unknown, or CUDA is asked for and not to be had.
-    """
-    name, _, index = device.partition(":")
-    if name not in ("auto", "cpu", "cuda") or (index and (name != "cuda" or not index.isdigit())):
-        raise ValueError(
-            f"'device' needs to be 'auto', 'cpu', 'cuda' or 'cuda:<index>' (got {device!r})"
-        )
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return "cpu", 1
-    if not torch.cuda.is_available():
-        raise ValueError(f"'device' is {device!r}, but torch finds no CUDA device; use 'cpu'")
-    return "cuda", [int(index or 0)]
+def _rank(model: Recommender, data: HeteroData, k: tuple[int, ...]) -> dict[str, Any]:
+    with torch.no_grad():
+        reps = model.encode(data)
+    return {split: full_ranking(reps, data, split, k) for split in ("val", "test")}

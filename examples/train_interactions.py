@@ -1,0 +1,43 @@
+"""Train LightGCN or BPRMF, which need interactions alone.
+
+python examples/train_interactions.py --model lightgcn --data data/sports
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from mentor_pyg import InteractionFolder
+from mentor_pyg.training import TrainingConfig, next_free_folder, run_command, summarize, train
+
+
+def main(
+    data: Path,
+    model: Literal["lightgcn", "bprmf"] = "lightgcn",
+    epochs: int = 1000,
+    seed: int = 0,
+    device: str = "auto",
+    out: Path | None = None,
+    lr: float = 1e-3,
+    settings: dict[str, Any] | None = None,
+) -> None:
+    """Train a model, choose the epoch on validation and report it on test.
+
+    Args:
+        data: A folder with <name>.inter.
+        model: Which model.
+        epochs: The most epochs to train; validation usually stops earlier.
+        seed: The seed of everything random.
+        device: auto, cpu, cuda or cuda:<index>.
+        out: Where metrics.json and all else goes; by default a new folder in runs/.
+        lr: The learning rate.
+        settings: Settings of LightGCNConfig or BPRMFConfig, such as '{"num_layers": 2}'.
+    """
+    out = out or next_free_folder("runs", f"train_{model}")
+    config = TrainingConfig(lr=lr, epochs=epochs, seed=seed, device=device)
+    dataset = InteractionFolder(data)[0]
+    metrics = train(model, dataset, out, settings=settings, config=config)
+    print(summarize(metrics, out))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,106 @@
+"""Holds the public names: to add or remove one is a change for users."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import mentor_pyg
+from mentor_pyg import dependencies
+
+NAMES = {
+    "mentor_pyg": """
+        Adjacency BPRMF EmbeddingTables InteractionConv InteractionFolder ItemSemanticConv
+        LightGCN MENTOR MENTORConfig Representations SyntheticMultimodal bpr_loss
+        full_ranking info_nce knn_graph propagate validate_data
+    """,
+    "mentor_pyg.data": """
+        DEFAULT_MODALITY_WEIGHTS INTERACTS ITEM REV_INTERACTS Representations SEMANTIC USER
+        edge_label_index feature_key knn_edge_type modalities num_items num_users presence
+        presence_key resolve_modality_weights validate_data
+    """,
+    "mentor_pyg.datasets": """
+        InteractionFolder SYNTHETIC_SIZES SyntheticMultimodal SyntheticSize
+    """,
+    "mentor_pyg.evaluation": """
+        METRICS full_ranking ranking_metrics
+    """,
+    "mentor_pyg.export": """
+        EmbeddingTables
+    """,
+    "mentor_pyg.graph": """
+        Adjacency ItemLists interaction_adjacency knn_graph merge_item_graphs normalize_rows
+        normalize_symmetric released_item_graph semantic_adjacency
+    """,
+    "mentor_pyg.losses": """
+        BPRLoss CosineLoss GaussianAlignmentLoss INFO_NCE_BACKENDS InfoNCELoss Moments
+        Statistics bpr_loss cosine_loss gaussian_alignment_loss info_nce moments
+    """,
+    "mentor_pyg.models": """
+        BPRMF BPRMFConfig LightGCN LightGCNConfig MENTOR MENTORConfig MODELS ModelConfig
+        RandomDraws Recommender build_model load_model save_model
+    """,
+    "mentor_pyg.nn": """
+        AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation InteractionConv
+        ItemSemanticConv LayeredPropagation ModalityEncoder ModalityFusion
+    """,
+    "mentor_pyg.ops": """
+        BACKENDS Backend masked_topk propagate recommend_items uniform_like
+    """,
+    "mentor_pyg.sampling": """
+        BPRBatches Batch UniformNegativeSampler
+    """,
+    "mentor_pyg.training": """
+        EpochCheckpoint EpochReport EpochSeed EpochTable InteractionDataModule
+        PatienceStopping RecommenderModule RunFolder TrainingConfig next_free_folder
+        run_command summarize train
+    """,
+    "mentor_pyg.transforms": """
+        ItemKNNGraph MergeItemGraphs RandomInteractionSplit
+    """,
+}
+NAMES_OF = {package: set(names.split()) for package, names in NAMES.items()}
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_exact_names(package: str) -> None:
+    exported = importlib.import_module(package).__all__
+    assert set(exported) == NAMES_OF[package]
+    assert len(exported) == len(set(exported))
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_every_name_is_there(package: str) -> None:
+    module = importlib.import_module(package)
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_every_part_is_held() -> None:
+    folder = Path(mentor_pyg.__file__).parent
+    parts = {f"mentor_pyg.{path.parent.name}" for path in folder.glob("*/__init__.py")}
+    assert parts == NAMES.keys() - {"mentor_pyg"}
+
+
+@pytest.mark.parametrize("package", NAMES)
+def test_classes_and_functions_have_docstrings(package: str) -> None:
+    values = vars(importlib.import_module(package))
+    for name in NAMES_OF[package]:
+        if inspect.isclass(values[name]) or inspect.isroutine(values[name]):
+            doc = values[name].__doc__
+            # Dataclasses and named tuples without a docstring get their signature as one.
+            assert doc and not doc.startswith(f"{name}("), f"{package}.{name} has no docstring"
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", mentor_pyg.__version__)
+
+
+@pytest.mark.parametrize("missing", ["jsonargparse", "lightning", "rich", "tensorboard"])
+def test_training_names_its_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = importlib.import_module("mentor_pyg.training")
+    monkeypatch.setattr(dependencies, "has_package", lambda name: name != missing)
+    message = rf"mentor_pyg.training needs the package '{missing}'.*'mentor_pyg\[train\]'"
+    with pytest.raises(ImportError, match=message):
+        importlib.reload(training)

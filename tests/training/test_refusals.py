@@ -1,0 +1,118 @@
+"""What is wrong is said before any training."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import INTERACTS, SEMANTIC
+from mentor_pyg.training import TrainingConfig
+
+# The package's `train` is the function.
+module_of_train = importlib.import_module("mentor_pyg.training.train")
+
+Train = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lr": 0.0}, r"'lr' needs to be above 0 \(got 0.0\)"),
+        ({"lr": -1.0}, r"'lr' needs to be above 0 \(got -1.0\)"),
+        ({"lr": float("nan")}, r"'lr' needs to be above 0 \(got nan\)"),
+        ({"epochs": 0}, r"'epochs' needs to be at least 1 \(got 0\)"),
+        ({"patience": 0}, r"'patience' needs to be at least 1 \(got 0\)"),
+        ({"batch_size": -1}, r"'batch_size' needs to be at least 1 \(got -1\)"),
+        ({"seed": -1}, r"'seed' needs to be at least 0 \(got -1\)"),
+        ({"k": ()}, r"'k' needs a tuple of positive integers \(got \(\)\)"),
+        ({"k": 20}, r"'k' needs a tuple of positive integers \(got 20\)"),
+        ({"k": (10, 0)}, r"'k' needs a tuple of positive integers \(got \(10, 0\)\)"),
+        ({"device": "tpu"}, r"'device' needs to be 'auto', .* \(got 'tpu'\)"),
+        ({"device": "cpu:0"}, r"'device' needs to be .* \(got 'cpu:0'\)"),
+        ({"device": "cuda:first"}, r"'device' needs to be .* \(got 'cuda:first'\)"),
+    ],
+)
+def test_refuses_configs(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**changes)
+
+
+def test_refuses_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"'device' is 'cuda', but torch finds 0 .*; use 'cpu'"):
+        TrainingConfig(device="cuda")
+    assert module_of_train.resolve_device("auto") == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"'device' is 'cuda:2', but .* a lower index"):
+        TrainingConfig(device="cuda:2")
+    assert module_of_train.resolve_device("cuda:1") == torch.device("cuda", 1)
+    assert module_of_train.resolve_device("auto") == torch.device("cuda", 0)
+
+
+def without(store: Any, key: str) -> Callable[[HeteroData], None]:
+    return lambda data: delattr(data[store], key)
+
+
+def empty_validation(data: HeteroData) -> None:
+    data[INTERACTS].val_edge_label_index = torch.empty(2, 0, dtype=torch.long)
+
+
+def no_item_graph(data: HeteroData) -> None:
+    del data[SEMANTIC]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without(INTERACTS, "val_edge_label_index"), "has no 'val_edge_label_index'"),
+        (without(INTERACTS, "test_edge_label_index"), "has no 'test_edge_label_index'"),
+        (without(INTERACTS, "edge_index"), "edge_index is missing"),
+        (empty_validation, "no user of the val split"),
+        (no_item_graph, "semantic"),
+    ],
+)
+def test_refuses_data(
+    change: Callable[[HeteroData], None],
+    message: str,
+    run: Train,
+    tiny_data: HeteroData,
+    tmp_path: Path,
+) -> None:
+    change(tiny_data)
+    with pytest.raises(ValueError, match=message):
+        run(tiny_data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "vbpr"}, r"'model' needs to be one of .* \(got 'vbpr'\)"),
+        ({"settings": {"layers": 3}}, r"MENTORConfig has no settings \['layers'\]; it has"),
+        ({"settings": {"semantics": "both"}}, r"'semantics' needs to be .* \(got 'both'\)"),
+        ({"settings": {"backend": "magic"}}, r"'backend' .*'magic'"),
+        ({"settings": {"align_levels": ["all"]}}, "'all'"),
+        ({"k": (10, 81)}, r"'k' needs positive integers up to the number of items, 80"),
+    ],
+)
+def test_refuses_settings(
+    changes: dict[str, Any], message: str, run: Train, data: HeteroData, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(data, tmp_path / "out", **changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_refuses_folders(whole: Any, run: Train, data: HeteroData, tmp_path: Path) -> None:
+    with pytest.raises(FileExistsError, match="holds a finished run"):
+        run(data, whole.out)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="cannot write to the output folder"):
+        run(data, tmp_path / "file" / "out")
+    with pytest.raises(FileExistsError, match="files that are not of a training run"):
+        run(data, tmp_path)
