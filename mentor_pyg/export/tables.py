@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import pandas as pd
 import safetensors
 import safetensors.torch
 import torch
@@ -61,6 +62,11 @@ class EmbeddingTables:
                 f"{path} needs the tensors {sorted(_NAMES)} (got {sorted(tensors)}); "
                 f"write it with EmbeddingTables.save"
             )
+        if tensors["user"].shape[1:] != tensors["item"].shape[1:]:
+            raise ValueError(
+                f"{path} holds users of shape {list(tensors['user'].shape)} and items of shape "
+                f"{list(tensors['item'].shape)}, which need one width"
+            )
         seen = ItemLists(tensors["seen.start"], tensors["seen.item"])
         return cls(tensors["user"], tensors["item"], seen)
 
@@ -92,3 +98,18 @@ class EmbeddingTables:
         """Yield user ids ``[batch]``, item ids and scores ``[batch, k]``, over all users."""
         for user in torch.arange(self.user.size(0), device=self.user.device).split(batch_size):
             yield user, *self.recommend(user, k, exclude_seen)
+
+    def to_frame(
+        self, k: int = 20, exclude_seen: bool = True, batch_size: int = 1024
+    ) -> pd.DataFrame:
+        """Return every user's recommendations with the columns user, rank, item and score.
+
+        Ranks start from 1. A user with fewer than ``k`` unseen items has fewer rows.
+        """
+        blocks = []
+        for user, item, score in self.recommend_all(k, exclude_seen, batch_size):
+            row, rank = (item >= 0).nonzero(as_tuple=True)
+            columns = {"user": user[row], "rank": rank + 1, "item": item[row, rank]}
+            columns["score"] = score[row, rank]
+            blocks.append(pd.DataFrame({name: x.cpu().numpy() for name, x in columns.items()}))
+        return pd.concat(blocks, ignore_index=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, get_origin, get_type_hints
 
 __all__ = ["ModelConfig", "check_at_least_zero"]
 
@@ -30,12 +30,31 @@ class ModelConfig:
         """Build a config from plain values.
 
         Raises:
-            ValueError: If a key is not a setting of this config; the message lists those that are.
+            ValueError: If a key is not a setting of this config (the message lists those that
+                are), or a value is of another type than the setting.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(values).difference(known)):
             raise ValueError(f"{cls.__name__} has no settings {unknown}; it has {known}")
+        hints = get_type_hints(cls)
+        for name, value in values.items():
+            _check_type(name, value, hints[name])
         return cls(**values)
+
+
+def _check_type(name: str, value: object, hint: Any) -> None:
+    """Raise where a plain value, such as JSON gives, is not of a setting's type."""
+    accepted: dict[Any, tuple[type, ...]] = {
+        int: (int,),
+        float: (int, float),
+        bool: (bool,),
+        tuple: (list, tuple),
+    }
+    kind = get_origin(hint) or hint
+    types = accepted.get(kind, (str,))  # The rest are names.
+    if not isinstance(value, types) or (isinstance(value, bool) and kind is not bool):
+        wanted = "list" if kind is tuple else "str" if types == (str,) else kind.__name__
+        raise ValueError(f"'{name}' needs to be of type {wanted} (got {value!r})")
 
 
 def check_at_least_zero(config: ModelConfig, *names: str) -> None:

@@ -70,7 +70,10 @@ def load_model(path: str | Path, data: HeteroData) -> Recommender:
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
     if not {"model", "config"} <= set(metadata):
         raise ValueError(f"{path} does not say what model it holds; write it with save_model")
-    model = build_model(metadata["model"], data, json.loads(metadata["config"]))
+    try:
+        model = build_model(metadata["model"], data, json.loads(metadata["config"]))
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold a model that can be built: {error}") from error
     expected = model.state_dict()
     if differing := sorted(set(state) ^ set(expected)):
         raise ValueError(

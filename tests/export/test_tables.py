@@ -115,3 +115,20 @@ def test_refuses_k(k: int, tables: EmbeddingTables) -> None:
 def test_refuses_user_ids(user: int, tables: EmbeddingTables) -> None:
     with pytest.raises(ValueError, match=r"'user' needs ids from 0 to 59"):
         tables.recommend(torch.tensor([0, user]))
+
+
+def test_to_frame(tables: EmbeddingTables) -> None:
+    frame = tables.to_frame(k=80, batch_size=7)
+    assert list(frame.columns) == ["user", "rank", "item", "score"]
+    item, score = tables.recommend(torch.arange(60), k=80)
+    unseen = item >= 0
+    assert frame["item"].tolist() == item[unseen].tolist()
+    torch.testing.assert_close(torch.tensor(frame["score"].to_numpy()), score[unseen])
+    assert (frame.groupby("user")["rank"].max() == unseen.sum(dim=1).numpy()).all()
+
+
+def test_widths_that_differ(tables: EmbeddingTables, tmp_path: Path) -> None:
+    path = tmp_path / "tables.safetensors"
+    EmbeddingTables(tables.user, tables.item[:, :-1], tables.seen).save(path)
+    with pytest.raises(ValueError, match=rf"{path} .* need one width"):
+        EmbeddingTables.load(path)

@@ -1,10 +1,11 @@
 import json
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from mentor_pyg.models import ModelConfig
+from mentor_pyg.models import MENTORConfig, ModelConfig
 from mentor_pyg.models.config import check_at_least_zero
 
 
@@ -48,3 +49,19 @@ def test_refuses_negative_values(value: float) -> None:
 def test_refuses_width(width: int) -> None:
     with pytest.raises(ValueError, match=f"'embedding_dim' needs to be at least 1 .got {width}"):
         DepthConfig(embedding_dim=width)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_layers": "2"}, "'num_layers' needs to be of type int"),
+        ({"num_layers": True}, "'num_layers' needs to be of type int"),
+        ({"align_weight": "high"}, "'align_weight' needs to be of type float"),
+        ({"item_graph": 1}, "'item_graph' needs to be of type bool"),
+        ({"align_levels": "id_fused"}, "'align_levels' needs to be of type list"),
+        ({"semantics": 1}, "'semantics' needs to be of type str"),
+    ],
+)
+def test_refuses_other_types(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MENTORConfig.from_dict(values)
