@@ -19,7 +19,7 @@ PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
 TYPED := mentor_pyg $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py benchmarks/*.py))))
 WHEEL_VENV := build/wheel-venv
 
-.PHONY: help setup setup-dev scatter no-scatter demo format lint type-check test test-slow \
+.PHONY: help setup setup-dev scatter no-scatter demo bench format lint type-check test test-slow \
 	realdata doctest wheel-check check clean
 
 help: ## List the targets
@@ -57,6 +57,9 @@ no-scatter: setup ## Remove torch-scatter
 
 demo: setup ## Train MENTOR on the built-in synthetic data
 	$(PY) examples/train_baby.py
+
+bench: setup ## Measure time and memory on this machine
+	$(PY) benchmarks/run.py --out benchmarks/results/cpu
 
 # ---- checks ----------------------------------------------------------------------------------
 

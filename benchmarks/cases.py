@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -48,17 +47,18 @@ def cases(data: Path | None) -> list[Case]:
         *_machine(),
         *_propagate(data),
         *_infonce(),
-        Case("knn", "synthetic baby, visual, k=10", lambda: _knn(data)),
+        Case("knn", "first modality, k = 10", lambda: _knn(data)),
         Case("negatives", "2048 of a batch", lambda: _negatives(data)),
         Case("ranking", "all users, width 64, recall@20", lambda: _ranking(data)),
         *_step(data),
     ]
 
 
-@cache
-def _dataset(data: Path | None) -> HeteroData:
-    """Return the dataset; each case runs in a process of its own, so this is per case."""
-    return SyntheticMultimodal(size="baby")[0] if data is None else InteractionFolder(data)[0]
+def _dataset(data: Path | None, modalities: tuple[str, ...] = ()) -> HeteroData:
+    """Return the folder's dataset, or a synthetic one with no more features than needed."""
+    if data is not None:
+        return InteractionFolder(data)[0]
+    return SyntheticMultimodal(size="baby", modalities=modalities)[0]
 
 
 def _machine() -> list[Case]:
@@ -114,7 +114,7 @@ def _infonce() -> list[Case]:
 
 
 def _knn(data: Path | None) -> Callable[[], object]:
-    dataset = _dataset(data)
+    dataset = _dataset(data, ("visual",))
     x: Tensor = next(value for key, value in dataset["item"].items() if key.startswith("x_"))
     return lambda: knn_graph(x, 10)
 
@@ -137,7 +137,7 @@ def _ranking(data: Path | None) -> Callable[[], object]:
 
 def _step(data: Path | None) -> list[Case]:
     def prepare(config: MENTORConfig) -> Callable[[], object]:
-        dataset = _dataset(data)
+        dataset = _dataset(data, ("visual", "textual"))
         model = MENTOR.from_data(dataset, config)
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         batch = next(iter(BPRBatches(dataset)))
