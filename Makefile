@@ -38,7 +38,7 @@ $(VENV)/.stamp-setup: $(VENV)/.stamp-venv pyproject.toml
 	touch $@
 
 $(VENV)/.stamp-setup-dev: $(VENV)/.stamp-setup
-	$(INSTALL) -e '.[train,dev,plot]'
+	$(INSTALL) -e '.[train,dev]'
 	touch $@
 
 setup: $(VENV)/.stamp-setup ## Create .venv and install the library with what training needs
@@ -103,7 +103,7 @@ define WHEEL_SMOKE
 import importlib, os, pathlib, pkgutil, sys
 
 # A plain install has none of these, and `import mentor_pyg` must do without them.
-optional = ("jsonargparse", "lightning", "matplotlib", "pytorch_lightning", "rich", "torch_scatter")
+optional = ("jsonargparse", "lightning", "pytorch_lightning", "rich", "torch_scatter")
 sys.modules.update(dict.fromkeys(optional))
 import mentor_pyg
 for name in optional:

@@ -12,8 +12,7 @@ from mentor_pyg.losses import bpr_loss, info_nce
 from mentor_pyg.models import BPRMF, MENTOR, LightGCN, MENTORConfig
 from mentor_pyg.nn import InteractionConv, ItemSemanticConv
 from mentor_pyg.ops import propagate
-
-__version__ = "0.1.0"
+from mentor_pyg.version import __version__
 
 __all__ = [
     "BPRMF",
@@ -27,6 +26,7 @@ __all__ = [
     "MENTORConfig",
     "Representations",
     "SyntheticMultimodal",
+    "__version__",
     "bpr_loss",
     "full_ranking",
     "info_nce",

@@ -13,7 +13,7 @@ VAGUE_NAMES = {"utils", "common", "helpers", "misc"}
 
 # Lowest first. A part may import from lower layers and from itself, not from its neighbours.
 LAYERS = (
-    ("typing", "dependencies"),
+    ("typing", "dependencies", "version"),
     ("data",),
     ("graph",),
     ("ops", "losses"),

@@ -13,12 +13,13 @@ from mentor_pyg import dependencies
 NAMES = {
     "mentor_pyg": """
         Adjacency BPRMF EmbeddingTables InteractionConv InteractionFolder ItemSemanticConv
-        LightGCN MENTOR MENTORConfig Representations SyntheticMultimodal bpr_loss
+        LightGCN MENTOR MENTORConfig Representations SyntheticMultimodal __version__ bpr_loss
         full_ranking info_nce knn_graph propagate validate_data
     """,
     "mentor_pyg.data": """
         DEFAULT_MODALITY_WEIGHTS INTERACTS ITEM REV_INTERACTS Representations SEMANTIC USER
-        edge_label_index feature_key knn_edge_type modalities num_items num_users presence
+        check_modality_name edge_label_index feature_key knn_edge_type modalities num_items
+        num_users presence
         presence_key resolve_modality_weights validate_data
     """,
     "mentor_pyg.datasets": """

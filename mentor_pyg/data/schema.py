@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.typing import EdgeType, Modality, Split
@@ -16,6 +16,7 @@ __all__ = [
     "REV_INTERACTS",
     "SEMANTIC",
     "USER",
+    "check_modality_name",
     "edge_label_index",
     "feature_key",
     "knn_edge_type",
@@ -37,6 +38,9 @@ DEFAULT_MODALITY_WEIGHTS: dict[Modality, float] = {"visual": 0.1, "textual": 0.9
 """Weights of the merged item graph that the MENTOR paper uses on the Amazon datasets."""
 
 
+_RESERVED = ("id", "fused")  # The views that models add beside the modalities.
+
+
 def knn_edge_type(modality: Modality) -> EdgeType:
     """Return the edge type of a modality's item-item nearest-neighbour graph."""
     return (ITEM, f"{modality}_knn", ITEM)
@@ -50,6 +54,23 @@ def feature_key(modality: Modality) -> str:
 def presence_key(modality: Modality) -> str:
     """Return the attribute of the item store that says which items have a modality."""
     return f"has_{modality}"
+
+
+def check_modality_name(name: Modality, source: object) -> None:
+    """Refuse a modality name that cannot name an attribute, or that means something else.
+
+    Args:
+        name: The name.
+        source: Where it comes from, for the message.
+
+    Raises:
+        ValueError: If the name is refused.
+    """
+    if not name.isidentifier() or name in _RESERVED or hasattr(nn.ModuleDict, name):
+        raise ValueError(
+            f"{source}: the modality name needs to be a Python identifier other than 'id', "
+            f"'fused' and the attributes of a torch module (got {name!r}); choose another name"
+        )
 
 
 def num_users(data: HeteroData) -> int:

@@ -13,6 +13,7 @@ from mentor_pyg.data.schema import (
     REV_INTERACTS,
     SEMANTIC,
     USER,
+    check_modality_name,
     feature_key,
     knn_edge_type,
     modalities,
@@ -46,6 +47,7 @@ def validate_data(data: HeteroData) -> None:
         _check_nodes(data, node_type)
     _check_interactions(data)
     for modality in modalities(data):
+        check_modality_name(modality, f"{_name(ITEM)}.{feature_key(modality)}")
         _check_features(data, modality)
     _check_masks_have_features(data)
     for edge_type in (*map(knn_edge_type, modalities(data)), SEMANTIC):
@@ -85,14 +87,26 @@ def _check_interactions(data: HeteroData) -> None:
     num_edges = store["edge_index"].size(1)
     if num_edges == 0:
         raise ValueError(f"{name}.edge_index is empty; training needs train interactions")
+    keys = _keys(store["edge_index"], sizes[1])
+    if repeated := num_edges - keys.unique().numel():
+        raise ValueError(
+            f"{name}.edge_index holds {repeated} interactions more than once, which would count "
+            f"double in every degree; pass it through torch_geometric.utils.coalesce"
+        )
     if REV_INTERACTS in data.edge_types:
         name, index = f"{_name(*REV_INTERACTS)}.edge_index", data[REV_INTERACTS].get("edge_index")
         _check_index(index, name, sizes[::-1])
-        if index.size(1) != num_edges:
+        reverse = _keys(index.flip(0), sizes[1])
+        if reverse.numel() != num_edges or not torch.equal(reverse.sort()[0], keys.sort()[0]):
             raise ValueError(
-                f"{name} needs the {num_edges} train interactions reversed "
-                f"(got {index.size(1)} edges); set it to the flipped edge_index"
+                f"{name} needs the {num_edges} train interactions reversed (got {index.size(1)} "
+                f"edges, some of them others); set it to the flipped edge_index"
             )
+
+
+def _keys(index: Tensor, num_items: int) -> Tensor:
+    """Return one number per (user, item)."""
+    return index[0] * num_items + index[1]
 
 
 def _check_index(index: object, name: str, sizes: tuple[int, int]) -> None:

@@ -18,9 +18,7 @@ from mentor_pyg.data import (
 from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
-__all__ = ["Interactions", "assemble", "check_modality_name"]
-
-_RESERVED = ("id", "fused")  # the views that models add beside the modalities
+__all__ = ["Interactions", "assemble"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +42,6 @@ class Interactions:
     test: Tensor
     rating: Tensor | None = None
     time: Tensor | None = None
-
-
-def check_modality_name(name: str, source: object) -> None:
-    """Refuse a modality name that cannot name an attribute or that is a view of the models.
-
-    Raises:
-        ValueError: If ``name`` is refused; the message names ``source``.
-    """
-    if not name.isidentifier() or name in _RESERVED:
-        raise ValueError(
-            f"{source}: the modality name needs to be a Python identifier other than "
-            f"{' and '.join(map(repr, _RESERVED))} (got {name!r}); choose another name"
-        )
 
 
 def assemble(

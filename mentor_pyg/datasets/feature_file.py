@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mentor_pyg.datasets.assembly import check_modality_name
+from mentor_pyg.data import check_modality_name
 from mentor_pyg.typing import Modality
 
 __all__ = ["MODALITY_ALIASES", "find_feature_files", "read_features"]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData, InMemoryDataset
 
-from mentor_pyg.data import resolve_modality_weights
-from mentor_pyg.datasets.assembly import Interactions, assemble, check_modality_name
+from mentor_pyg.data import check_modality_name, resolve_modality_weights
+from mentor_pyg.datasets.assembly import Interactions, assemble
 from mentor_pyg.datasets.synthetic_sampling import (
     apportion,
     draw_features,

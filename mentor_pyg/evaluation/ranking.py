@@ -71,7 +71,7 @@ def full_ranking(
     if isinstance(k, int):
         k = (k,)
     items = num_items(data)
-    if not k or not all(0 < n <= items for n in k):
+    if not k or not all(isinstance(n, int) and 0 < n <= items for n in k):
         raise ValueError(
             f"'k' needs positive integers up to the number of items, {items} (got {tuple(k)})"
         )
@@ -120,18 +120,28 @@ def ranking_metrics(
 
 
 def _collection(k: Sequence[int], metrics: Sequence[str]) -> LinkPredMetricCollection:
+    if isinstance(metrics, str) or not metrics:
+        raise ValueError(f"'metrics' needs a sequence of names (got {metrics!r})")
     if unknown := sorted(set(metrics).difference(METRICS)):
         raise ValueError(f"'metrics' needs names among {list(METRICS)} (got {unknown})")
     return LinkPredMetricCollection({f"{m}@{n}": METRICS[m](k=n) for m in metrics for n in k})
 
 
 def _check_fits(reps: Representations, data: HeteroData) -> None:
+    if "fused" not in reps.views:
+        raise ValueError(f"'reps' needs the view 'fused', which ranks (got {list(reps.views)})")
     got = (reps.user["fused"].size(0), reps.item["fused"].size(0))
     if got != (num_users(data), num_items(data)):
         raise ValueError(
             f"'reps' is of {got[0]} users and {got[1]} items, but 'data' has {num_users(data)} "
             f"and {num_items(data)}"
         )
+    for nodes in (reps.user["fused"], reps.item["fused"]):
+        if not bool(nodes.isfinite().all()):
+            raise ValueError(
+                "'reps' holds infinite or NaN values, which cannot be ranked; the parameters "
+                "they come from are spoilt, so train with a lower learning rate"
+            )
 
 
 @contextmanager

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import pandas as pd
 import safetensors
 import safetensors.torch
 import torch
@@ -18,6 +17,9 @@ from mentor_pyg.data import INTERACTS, num_users
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.models import Recommender
 from mentor_pyg.ops import recommend_items
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["EmbeddingTables"]
 
@@ -106,6 +108,8 @@ class EmbeddingTables:
 
         Ranks start from 1. A user with fewer than ``k`` unseen items has fewer rows.
         """
+        import pandas as pd  # Here, since nothing else needs its second of import time.
+
         blocks = []
         for user, item, score in self.recommend_all(k, exclude_seen, batch_size):
             row, rank = (item >= 0).nonzero(as_tuple=True)

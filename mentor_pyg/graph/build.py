@@ -9,7 +9,15 @@ from torch.utils.weak import WeakIdRef, WeakTensorKeyDictionary
 from torch_geometric.data import HeteroData
 from torch_geometric.utils import coalesce
 
-from mentor_pyg.data import INTERACTS, SEMANTIC, knn_edge_type, modalities, num_items, num_users
+from mentor_pyg.data import (
+    INTERACTS,
+    SEMANTIC,
+    knn_edge_type,
+    modalities,
+    num_items,
+    num_users,
+    resolve_modality_weights,
+)
 from mentor_pyg.graph.adjacency import Adjacency
 from mentor_pyg.graph.normalize import normalize_rows, normalize_symmetric
 from mentor_pyg.typing import Modality, Semantics
@@ -77,12 +85,14 @@ def semantic_adjacency(data: HeteroData, semantics: Semantics) -> Adjacency:
             "ItemKNNGraph and MergeItemGraphs, or switch the item graph off in the config"
         )
     store = data[SEMANTIC]
+    sources: tuple[Tensor, ...]
+    merge_weights: tuple[tuple[Modality, float], ...]
     if semantics == "paper":
         sources, merge_weights = (store.edge_index, store.edge_weight), ()
     else:
-        neighbours = [data[knn_edge_type(m)] for m in _modalities_with_graph(data)]
-        sources = tuple(store.edge_index for store in neighbours)
-        merge_weights = tuple(store.merge_weight for store in neighbours)
+        merge_weights = tuple(_merge_weights(data).items())
+        neighbours = [data[knn_edge_type(m)] for m, _ in merge_weights]
+        sources = tuple(x for s in neighbours for x in (s.edge_index, s.edge_weight))
 
     def build() -> Adjacency:
         if semantics == "paper":
@@ -144,17 +154,19 @@ def released_item_graph(data: HeteroData) -> tuple[Tensor, Tensor]:
         ValueError: If ``data`` has no nearest-neighbour graph.
     """
     items = num_items(data)
-    graphs, weights = {}, {}
-    for modality in _modalities_with_graph(data):
+    graphs, weights = {}, _merge_weights(data)
+    for modality in weights:
         store = data[knn_edge_type(modality)]
-        edge_index = _with_self_as_first_neighbour(store.edge_index, items)
+        edge_index = _with_self_as_first_neighbour(store.edge_index, store.edge_weight)
         graphs[modality] = (edge_index, normalize_rows(edge_index, items, eps=_RELEASED_EPS))
-        weights[modality] = float(store.merge_weight)
     return merge_item_graphs(graphs, weights, items)
 
 
-def _with_self_as_first_neighbour(edge_index: Tensor, num_items: int) -> Tensor:
-    """Replace every item's last neighbour by the item itself (``edge_index`` is grouped)."""
+def _with_self_as_first_neighbour(edge_index: Tensor, similarity: Tensor) -> Tensor:
+    """Replace every item's least similar neighbour by the item itself."""
+    perm = similarity.argsort(descending=True, stable=True)
+    perm = perm[edge_index[1, perm].argsort(stable=True)]
+    edge_index = edge_index[:, perm]  # Grouped by item, by falling similarity within.
     target = edge_index[1]
     is_last = torch.ones_like(target, dtype=torch.bool)
     is_last[:-1] = target[1:] != target[:-1]
@@ -162,14 +174,16 @@ def _with_self_as_first_neighbour(edge_index: Tensor, num_items: int) -> Tensor:
     return torch.cat([edge_index[:, ~is_last], loops], dim=1)
 
 
-def _modalities_with_graph(data: HeteroData) -> list[Modality]:
+def _merge_weights(data: HeteroData) -> dict[Modality, float]:
+    """Return the weight of every modality that has a graph; the defaults where none is stored."""
     found = [m for m in modalities(data) if knn_edge_type(m) in data.edge_types]
     if not found:
         raise ValueError(
             "data['item', '<modality>_knn', 'item'] is missing for every modality; apply "
             "mentor_pyg.transforms.ItemKNNGraph and MergeItemGraphs"
         )
-    return found
+    stored = {m: data[knn_edge_type(m)].get("merge_weight") for m in found}
+    return resolve_modality_weights(found, None if None in stored.values() else stored)
 
 
 def _remember(sources: tuple[Tensor, ...], key: tuple[object, ...], build: Callable[[], _T]) -> _T:

@@ -60,12 +60,18 @@ def knn_graph(
         raise ValueError(f"'chunk_size' needs to be at least 1 (got {chunk_size})")
     nodes = torch.arange(x.size(0), device=x.device) if present is None else present.nonzero()[:, 0]
     limit = nodes.numel() if loop else nodes.numel() - 1
-    if not 0 < k <= limit:
+    if not (isinstance(k, int) and 0 < k <= limit):
         raise ValueError(
             f"'k' needs to be a positive integer smaller than the number of items with features, "
             f"{nodes.numel()} (got {k})"
         )
-    x = F.normalize(x[nodes].float())
+    x = x[nodes].float()
+    if not bool(x.isfinite().all()):
+        raise ValueError(
+            "'x' needs finite features (got NaN or infinite ones); leave out items without "
+            "features with 'present'"
+        )
+    x = F.normalize(x)
     chunk_size = chunk_size or max(1, _BLOCK_ELEMENTS // nodes.numel())
     neighbours, similarities = [], []
     for start in range(0, nodes.numel(), chunk_size):

@@ -22,11 +22,19 @@ def bpr_loss(pos_score: Tensor, neg_score: Tensor, log_base: float = math.e) -> 
     Returns:
         The mean over the batch, a scalar.
 
+    Raises:
+        ValueError: If the shapes differ or there are no scores.
+
     Examples:
         >>> import torch
         >>> bpr_loss(torch.zeros(8), torch.zeros(8), log_base=2).item()
         1.0
     """
+    if pos_score.shape != neg_score.shape or pos_score.numel() == 0:
+        raise ValueError(
+            f"'pos_score' and 'neg_score' need one shape [batch], not empty "
+            f"(got {list(pos_score.shape)} and {list(neg_score.shape)})"
+        )
     return -F.logsigmoid(pos_score - neg_score).mean() / math.log(log_base)
 
 

@@ -89,8 +89,15 @@ class Recommender(nn.Module, ABC):
             fewer than ``k`` unseen items.
 
         Raises:
+            TypeError: If ``data`` is no dataset.
             ValueError: If a user id or ``k`` is out of range.
         """
+        if not isinstance(data, HeteroData):
+            raise TypeError(
+                f"'data' needs to be a HeteroData (got {type(data).__name__}); a model holds no "
+                f"data of its own: call recommend(data, user, k), or recommend(user, k) of "
+                f"mentor_pyg.EmbeddingTables.from_model(model, data)"
+            )
         reps = self.encode(data)
         seen = None
         if exclude_seen:

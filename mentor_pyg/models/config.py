@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, get_origin, get_type_hints
@@ -18,6 +19,9 @@ class ModelConfig:
     """Width of a view."""
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            _check_type(field.name, getattr(self, field.name), hints[field.name])
         if self.embedding_dim < 1:
             raise ValueError(f"'embedding_dim' needs to be at least 1 (got {self.embedding_dim})")
 
@@ -31,19 +35,16 @@ class ModelConfig:
 
         Raises:
             ValueError: If a key is not a setting of this config (the message lists those that
-                are), or a value is of another type than the setting.
+                are), or a value is not of the setting's type or range.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(values).difference(known)):
             raise ValueError(f"{cls.__name__} has no settings {unknown}; it has {known}")
-        hints = get_type_hints(cls)
-        for name, value in values.items():
-            _check_type(name, value, hints[name])
         return cls(**values)
 
 
 def _check_type(name: str, value: object, hint: Any) -> None:
-    """Raise where a plain value, such as JSON gives, is not of a setting's type."""
+    """Raise where a value is not of a setting's type."""
     accepted: dict[Any, tuple[type, ...]] = {
         int: (int,),
         float: (int, float),
@@ -58,8 +59,10 @@ def _check_type(name: str, value: object, hint: Any) -> None:
 
 
 def check_at_least_zero(config: ModelConfig, *names: str) -> None:
-    """Raise for the first of the named settings that is negative (or not a number)."""
+    """Raise for the first of the named settings that is negative, infinite or not a number."""
     for name in names:
         value = getattr(config, name)
         if not value >= 0:
             raise ValueError(f"'{name}' needs to be at least 0 (got {value})")
+        if math.isinf(value):
+            raise ValueError(f"'{name}' needs to be finite (got {value})")

@@ -97,6 +97,7 @@ class MENTOR(Recommender):
                 "or train a model of interactions alone, such as LightGCN"
             )
         config, self.rules = self.config, RULES[self.config.semantics]
+        self.channels = dict(channels)
         self.modalities = tuple(channels)
         dim = config.embedding_dim
 
@@ -157,6 +158,16 @@ class MENTOR(Recommender):
         for module in self.modules():
             if isinstance(module, ModalityEncoder | ModalityFusion | FeatureMasking):
                 module.reset_parameters()
+
+    def check_fits(self, data: HeteroData) -> None:
+        """Raise also if the modalities or their widths are others."""
+        super().check_fits(data)
+        got = {m: data[ITEM][feature_key(m)].size(1) for m in modalities(data)}
+        if got != self.channels:
+            raise ValueError(
+                f"'data' has features of the widths {got}, but the model was built for "
+                f"{self.channels}; build one with {type(self).__name__}.from_data(data, config)"
+            )
 
     def encode(self, data: HeteroData) -> Representations:
         """Return the views ``"fused"``, ``"id"`` and every modality.

@@ -13,6 +13,8 @@ __all__ = ["Contrast", "MENTORConfig"]
 
 Contrast = Literal["full", "batch"]
 
+_LEVELS = tuple(level.value for level in AlignmentLevel)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MENTORConfig(ModelConfig):
@@ -31,7 +33,7 @@ class MENTORConfig(ModelConfig):
     """Whether items are enhanced over the semantic graph."""
     id_guidance: bool = True
     """Whether there is an ID view for the modalities to align with."""
-    align_levels: tuple[str, ...] = tuple(level.value for level in AlignmentLevel)
+    align_levels: tuple[str, ...] = _LEVELS
     """The levels of alignment, by the names of :class:`~mentor_pyg.nn.AlignmentLevel`."""
     align_weight: float = 0.1
     """Weight of the alignment."""
@@ -62,7 +64,15 @@ class MENTORConfig(ModelConfig):
             raise ValueError(f"'contrast' needs to be 'full' or 'batch' (got {self.contrast!r})")
         check_at_least_zero(self, "num_layers", "num_item_layers", "noise_scale", "reg_weight")
         check_at_least_zero(self, "align_weight", "mask_weight", "perturb_weight")
-        if not self.temperature > 0:
-            raise ValueError(f"'temperature' needs to be above 0 (got {self.temperature})")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(
+                f"'temperature' needs to be finite and above 0 (got {self.temperature})"
+            )
+        if not 0 <= self.mask_ratio < 1:
+            raise ValueError(f"'mask_ratio' needs to be in [0, 1) (got {self.mask_ratio})")
+        if unknown := set(self.align_levels).difference(_LEVELS):
+            raise ValueError(
+                f"'align_levels' needs names among {list(_LEVELS)} (got {sorted(unknown)})"
+            )
         # Lists are what JSON gives back.
         object.__setattr__(self, "align_levels", tuple(str(level) for level in self.align_levels))

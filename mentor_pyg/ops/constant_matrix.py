@@ -22,7 +22,8 @@ class _ConstantMatrixProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, adjacency: Adjacency, product: Product) -> Tensor:
         ctx.adjacency, ctx.product = adjacency, product
-        return product(adjacency, x)
+        with torch.autocast(x.device.type, enabled=False):  # The weights keep their precision.
+            return product(adjacency, x)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

@@ -47,6 +47,7 @@ def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:
         Features ``[num_targets, d]``, or ``[views, num_targets, d]``.
 
     Raises:
+        TypeError: If ``adjacency`` is no :class:`~mentor_pyg.graph.Adjacency`.
         ValueError: If ``x`` does not fit, or the backend is unknown.
         RuntimeError: If the backend asked for cannot run; the message says why.
 
@@ -57,6 +58,13 @@ def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:
         >>> propagate(adjacency, torch.tensor([[1.0], [10.0], [100.0]])).flatten().tolist()
         [10.0, 101.0, 0.0]
     """
+    if not isinstance(adjacency, Adjacency):
+        raise TypeError(
+            f"'adjacency' needs to be an Adjacency (got {type(adjacency).__name__}); build one "
+            f"with Adjacency.from_edge_index(edge_index, edge_weight, num_nodes=...)"
+        )
+    if not x.is_floating_point():
+        raise ValueError(f"'x' needs floating-point features (got {x.dtype})")
     if x.dim() not in (2, 3) or x.size(-2) != adjacency.num_sources:
         raise ValueError(
             f"'x' needs shape [{adjacency.num_sources}, d] or "

@@ -57,9 +57,9 @@ def recommend_items(
     Args:
         user_table: User representations ``[num_users, width]``.
         item_table: Item representations ``[num_items, width]``.
-        user: User ids ``[batch]``.
+        user: User ids ``[batch]``, on any device.
         k: The number of items.
-        seen: What to leave out.
+        seen: What to leave out, on the device of the tables.
 
     Returns:
         Item ids and scores, both ``[batch, k]``, best first. Ids are -1 where a user has fewer
@@ -68,6 +68,12 @@ def recommend_items(
     Raises:
         ValueError: If a user id or ``k`` is out of range.
     """
+    user = torch.as_tensor(user, device=user_table.device)
+    if user.dim() != 1 or user.is_floating_point() or user.dtype == torch.bool:
+        raise ValueError(
+            f"'user' needs to be integer ids of shape [batch] "
+            f"(got {user.dtype} of shape {list(user.shape)})"
+        )
     if user.numel() and not 0 <= int(user.min()) <= int(user.max()) < user_table.size(0):
         raise ValueError(
             f"'user' needs ids from 0 to {user_table.size(0) - 1} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -20,6 +21,8 @@ def fingerprint(data: HeteroData) -> str:
             if isinstance(value, Tensor):
                 digest.update(f"{value.dtype} {list(value.shape)} ".encode())
                 digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+            elif isinstance(value, np.ndarray):
+                digest.update(f"{value.dtype} {value.tolist()}".encode())
             else:
                 digest.update(repr(value).encode())
     return digest.hexdigest()[:16]

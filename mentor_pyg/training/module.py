@@ -59,8 +59,8 @@ class RecommenderModule(L.LightningModule):
         """Start the sums anew."""
         self._sums, self._finite, self._steps = 0.0, 0, 0
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the mean of every loss term, beside the metrics of the same epoch."""
+    def on_validation_epoch_start(self) -> None:
+        """Stop at terms that are not finite, before anything is ranked or kept."""
         if not self._steps:
             return  # Validation without training.
         finite = torch.as_tensor(self._finite).tolist()
@@ -71,6 +71,11 @@ class RecommenderModule(L.LightningModule):
                 f"the loss term '{term}' became infinite or NaN in epoch {self.current_epoch + 1}; "
                 f"lower the learning rate ({self.lr:g})"
             )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean of every loss term, beside the metrics of the same epoch."""
+        if not self._steps:
+            return
         means = (torch.as_tensor(self._sums) / self._steps).tolist()
         for term, mean in zip(self._terms, means, strict=True):
             self.log(f"train/{term}", mean, prog_bar=True)

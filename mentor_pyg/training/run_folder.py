@@ -38,13 +38,18 @@ class RunFolder:
         settings = json.loads(json.dumps(settings))  # As they will be read back.
         if self.settings.exists():
             _check_same(self.settings, settings)
-        elif any(self.path.iterdir()):
+        elif taken := [p.name for p in self._written if p.exists()]:
             raise FileExistsError(
-                f"{self.path} holds files that are not of a training run; choose an empty or new "
-                f"output folder"
+                f"{self.path} holds {taken}, which this run would overwrite and which are not of "
+                f"an unfinished run; choose another output folder"
             )
         else:
             _write_json(self.settings, settings)
+
+    @property
+    def _written(self) -> tuple[Path, ...]:
+        """What a run writes."""
+        return (self.weights, self.best_checkpoint.parent, self.table.parents[1])
 
     @property
     def settings(self) -> Path:

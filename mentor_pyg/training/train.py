@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import num_items, num_users, validate_data
+from mentor_pyg.data import validate_data
 from mentor_pyg.evaluation import full_ranking
 from mentor_pyg.models import Recommender, build_model, save_model
 from mentor_pyg.training.callbacks import (
@@ -34,6 +33,7 @@ from mentor_pyg.training.fingerprint import fingerprint
 from mentor_pyg.training.module import RecommenderModule
 from mentor_pyg.training.quiet import quiet_lightning
 from mentor_pyg.training.run_folder import RunFolder
+from mentor_pyg.version import __version__
 
 __all__ = ["TrainingConfig", "train"]
 
@@ -108,13 +108,14 @@ def train(
     start = time.perf_counter()
     config = config or TrainingConfig()
     validate_data(data)
+    checksum = fingerprint(data)
     device = resolve_device(config.device)
     data = copy.copy(data).to(device)  # The caller's is left as it is.
     torch.manual_seed(config.seed)
     recommender = build_model(model, data, settings or {}).to(device)
     datamodule = InteractionDataModule(data, config.batch_size, config.seed)
     _rank(recommender, data, config.k)  # What cannot be ranked raises now, not after an epoch.
-    described = describe_run(model, recommender, data, config)
+    described = describe_run(model, recommender, checksum, config)
     folder = RunFolder(out, described)
     module = RecommenderModule(recommender, config.lr, config.k)
     with quiet_lightning():
@@ -133,19 +134,21 @@ def train(
 
 
 def describe_run(
-    name: str, model: Recommender, data: HeteroData, config: TrainingConfig
+    name: str, model: Recommender, checksum: str, config: TrainingConfig
 ) -> dict[str, Any]:
     """Return everything that a run's result depends on, as plain values."""
     described = {
         "model": name,
         **model.config.to_dict(),
         **dataclasses.asdict(config),
+        "device": str(resolve_device(config.device)),
         "data": {
-            "num_users": num_users(data),
-            "num_items": num_items(data),
-            "sha256": fingerprint(data),
+            "num_users": model.num_users,
+            "num_items": model.num_items,
+            "sha256": checksum,
         },
-        "version": version("mentor_pyg"),
+        "version": __version__,
+        "torch": torch.__version__,
     }
     plain: dict[str, Any] = json.loads(json.dumps(described))
     return plain

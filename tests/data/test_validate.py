@@ -96,7 +96,7 @@ BAD = {
     ),
     "reverse count": (
         put(REV_INTERACTS, "edge_index", torch.zeros(2, 3, dtype=torch.long)),
-        rf"{REV_NAME}.edge_index needs the 384 train interactions reversed \(got 3 edges\)",
+        rf"{REV_NAME}.edge_index needs the 384 train interactions reversed \(got 3 edges",
     ),
     "feature dtype": (
         put("item", "x_visual", torch.ones(80, 3, dtype=torch.long)),
@@ -164,3 +164,25 @@ def test_refuses_missing_node_types(node_type: str) -> None:
     del data[node_type]
     with pytest.raises(ValueError, match=rf"data\['{node_type}'\].num_nodes"):
         validate_data(data)
+
+
+def test_refuses_repeated_interactions(tiny_data: HeteroData) -> None:
+    store = tiny_data[INTERACTS]
+    store.edge_index = torch.cat([store.edge_index, store.edge_index[:, :2]], dim=1)
+    with pytest.raises(ValueError, match=r"edge_index holds 2 interactions more than once"):
+        validate_data(tiny_data)
+
+
+def test_refuses_reverse_edges_that_are_others(tiny_data: HeteroData) -> None:
+    index = tiny_data[REV_INTERACTS].edge_index.clone()
+    index[0, 0] = (index[0, 0] + 1) % 80
+    tiny_data[REV_INTERACTS].edge_index = index
+    with pytest.raises(ValueError, match=r"rev_interacts.*train interactions reversed"):
+        validate_data(tiny_data)
+
+
+@pytest.mark.parametrize("name", ["id", "fused", "keys", "no.dots"])
+def test_refuses_modality_names(name: str, tiny_data: HeteroData) -> None:
+    tiny_data["item"][f"x_{name}"] = torch.rand(80, 2)
+    with pytest.raises(ValueError, match=rf"x_{name}: the modality name .* \(got '{name}'\)"):
+        validate_data(tiny_data)

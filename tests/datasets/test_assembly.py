@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from mentor_pyg.data import INTERACTS, SEMANTIC
-from mentor_pyg.datasets.assembly import Interactions, assemble, check_modality_name
+from mentor_pyg.data import INTERACTS, SEMANTIC, check_modality_name
+from mentor_pyg.datasets.assembly import Interactions, assemble
 
 
 def interactions() -> Interactions:

@@ -253,3 +253,19 @@ def test_made_rankings() -> None:
 def test_made_rankings_that_are_too_short() -> None:
     with pytest.raises(ValueError, match="'ranked' holds 3 items per user, but 'k' asks 5"):
         ranking_metrics(torch.zeros(2, 3, dtype=torch.long), torch.zeros(2, 1).long(), (2, 5))
+
+
+def test_refuses_representations_that_cannot_be_ranked(tiny_data: HeteroData) -> None:
+    user, item = torch.rand(60, 4), torch.rand(80, 4)
+    user[3, 1] = float("nan")
+    with pytest.raises(ValueError, match="infinite or NaN values"):
+        full_ranking(Representations({"fused": user}, {"fused": item}), tiny_data)
+    with pytest.raises(ValueError, match="needs the view 'fused'"):
+        full_ranking(Representations({"id": user}, {"id": item}), tiny_data)
+
+
+@pytest.mark.parametrize("metrics", ["recall", ()])
+def test_refuses_metrics_that_are_no_names(metrics: str, tiny_data: HeteroData) -> None:
+    reps = Representations({"fused": torch.rand(60, 4)}, {"fused": torch.rand(80, 4)})
+    with pytest.raises(ValueError, match="'metrics' needs a sequence of names"):
+        full_ranking(reps, tiny_data, k=5, metrics=metrics)

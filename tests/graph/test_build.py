@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, ITEM, SEMANTIC, USER, knn_edge_type, modalities
+from mentor_pyg.data import (
+    INTERACTS,
+    ITEM,
+    SEMANTIC,
+    USER,
+    knn_edge_type,
+    modalities,
+    resolve_modality_weights,
+)
 from mentor_pyg.graph import (
     Adjacency,
     interaction_adjacency,
@@ -132,7 +140,8 @@ def test_released_semantics_has_self_edges_and_the_first_neighbours(
     expected = torch.zeros(ITEMS, ITEMS, dtype=torch.float64)
     for modality, weight in WEIGHTS.items():
         x = data[ITEM][f"x_{modality}"]
-        data[knn_edge_type(modality)].edge_index, _ = knn_graph(x, k)
+        store = data[knn_edge_type(modality)]
+        store.edge_index, store.edge_weight = knn_graph(x, k)
         unit = torch.nn.functional.normalize(x.double())
         similarity = (unit @ unit.t()).fill_diagonal_(torch.inf)  # Itself first, then k - 1 others.
         nearest = similarity.topk(k, dim=1).indices
@@ -140,6 +149,26 @@ def test_released_semantics_has_self_edges_and_the_first_neighbours(
     adjacency = semantic_adjacency(data, "released")
     torch.testing.assert_close(adjacency.to_dense().double(), expected, rtol=1e-6, atol=0)
     assert (adjacency.to_dense().diagonal() > 0).all()
+
+
+def test_released_semantics_does_not_depend_on_the_order_of_edges(data: HeteroData) -> None:
+    expected = semantic_adjacency(data, "released").to_dense()
+    for modality in WEIGHTS:
+        store = data[knn_edge_type(modality)]
+        perm = torch.randperm(store.edge_index.size(1))
+        store.edge_index, store.edge_weight = store.edge_index[:, perm], store.edge_weight[perm]
+    torch.testing.assert_close(semantic_adjacency(data, "released").to_dense(), expected)
+
+
+def test_released_semantics_without_stored_weights_takes_the_defaults(data: HeteroData) -> None:
+    for modality in WEIGHTS:
+        del data[knn_edge_type(modality)].merge_weight
+    default = resolve_modality_weights(WEIGHTS, None)
+    expected = sum(
+        default[m] * (data[knn_edge_type(m)].edge_index[1] == 0).sum() / K for m in WEIGHTS
+    )
+    row = semantic_adjacency(data, "released").to_dense()[0]
+    torch.testing.assert_close(row.sum(), expected, check_dtype=False)
 
 
 def test_released_item_graph_is_coalesced(data: HeteroData) -> None:

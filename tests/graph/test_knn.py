@@ -143,3 +143,11 @@ def test_never_holds_all_pairs(
 def test_errors(x: Tensor, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         knn_graph(**{"x": x, "k": 1, **changes})
+
+
+def test_refuses_features_that_are_not_finite() -> None:
+    x = torch.rand(5, 2)
+    x[2] = float("nan")
+    with pytest.raises(ValueError, match="finite features"):
+        knn_graph(x, 2)
+    knn_graph(x, 2, present=torch.tensor([True, True, False, True, True]))

@@ -49,3 +49,9 @@ def test_module() -> None:
     assert repr(BPRLoss(2)) == "BPRLoss(log_base=2)"
     assert torch.equal(BPRLoss(2)(pos, neg), bpr_loss(pos, neg, 2))
     assert torch.equal(BPRLoss()(pos, neg), bpr_loss(pos, neg))
+
+
+@pytest.mark.parametrize(("pos", "neg"), [((3, 1), (4,)), ((4,), (1,)), ((0,), (0,))])
+def test_refuses_shapes(pos: tuple[int, ...], neg: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="need one shape"):
+        bpr_loss(torch.zeros(pos), torch.zeros(neg))

@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
 from mentor_pyg.datasets import SyntheticMultimodal, SyntheticSize
-from mentor_pyg.models import MODELS, Recommender
+from mentor_pyg.models import BPRMF, MODELS, Recommender
 from mentor_pyg.sampling import Batch, BPRBatches
 
 
@@ -305,3 +305,13 @@ def test_refuses_embedding_dim(name: str) -> None:
 def test_refuses_negative_penalty(name: str) -> None:
     with pytest.raises(ValueError, match=r"'reg_weight' needs to be at least 0 \(got -1\)"):
         MODELS[name][1].from_dict({"reg_weight": -1})
+
+
+def test_recommend_names_the_right_call(tiny_data: HeteroData) -> None:
+    model = BPRMF.from_data(tiny_data)
+    with pytest.raises(TypeError, match=r"recommend\(data, user, k\)"):
+        model.recommend(torch.tensor([0]), 5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="integer ids of shape"):
+        model.recommend(tiny_data, torch.tensor([0.5]), 5)
+    item, _ = model.recommend(tiny_data, [0, 1], 5)  # type: ignore[arg-type]
+    assert item.shape == (2, 5)

@@ -329,10 +329,18 @@ def test_refuses_data_without_modality() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"align_levels": ("id_text",)}, "'levels' needs names among .*got 'id_text'"),
+        ({"align_levels": ("id_text",)}, r"'align_levels' needs names among .*got \['id_text'\]"),
         ({"mask_ratio": 1.0}, r"'mask_ratio' needs to be in \[0, 1\) \(got 1.0\)"),
     ],
 )
 def test_refuses_settings(settings: dict[str, Any], message: str, data: HeteroData) -> None:
     with pytest.raises(ValueError, match=message):
         MENTOR.from_data(data, MENTORConfig(**settings))
+
+
+def test_refuses_data_of_other_features(datasets: dict[str, HeteroData]) -> None:
+    model = MENTOR.from_data(datasets["two"])
+    with pytest.raises(ValueError, match=r"features of the widths .* but the model was built for"):
+        model.encode(datasets["three"])
+    with pytest.raises(ValueError, match="features of the widths"):
+        model.encode(datasets["one"])

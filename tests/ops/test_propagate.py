@@ -220,3 +220,25 @@ def test_auto_logs_its_choice_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_shapes_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"'x' needs shape \[1500, d\] or \[views, 1500, d\]"):
         propagate(bipartite(torch.float32), torch.zeros(shape))
+
+
+def test_refuses_what_is_no_adjacency_and_no_float() -> None:
+    edge_index = torch.tensor([[0, 1], [1, 0]])
+    with pytest.raises(TypeError, match="'adjacency' needs to be an Adjacency"):
+        propagate(edge_index, torch.ones(2, 3))  # type: ignore[arg-type]
+    adjacency = Adjacency.from_edge_index(edge_index, num_nodes=2)
+    with pytest.raises(ValueError, match="'x' needs floating-point features"):
+        propagate(adjacency, torch.ones(2, 3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("backend", ["torch_csr", "edge_index"])
+def test_autocast_leaves_the_product_in_full_precision(backend: str) -> None:
+    adjacency = Adjacency.from_edge_index(torch.tensor([[0, 1], [1, 0]]), num_nodes=2)
+    x = torch.rand(2, 3, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = propagate(adjacency, x, backend)
+        out.sum().backward()
+    assert out.dtype == torch.float32
+    assert torch.equal(out, x.flip(0))
+    assert x.grad is not None
+    assert torch.equal(x.grad, torch.ones_like(x))

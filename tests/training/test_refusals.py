@@ -114,5 +114,6 @@ def test_refuses_folders(whole: Any, run: Train, data: HeteroData, tmp_path: Pat
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="cannot write to the output folder"):
         run(data, tmp_path / "file" / "out")
-    with pytest.raises(FileExistsError, match="files that are not of a training run"):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(FileExistsError, match=r"holds .'checkpoints'., which this run would"):
         run(data, tmp_path)

@@ -45,10 +45,16 @@ def test_other_settings(changed: dict[str, object], message: str, tmp_path: Path
 
 
 def test_foreign_files(tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(FileExistsError, match=rf"{tmp_path} holds files that are not of a train"):
+    (tmp_path / "model.safetensors").write_text("mine")
+    with pytest.raises(FileExistsError, match=rf"{tmp_path} holds .'model.safetensors'., which"):
         RunFolder(tmp_path, SETTINGS)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_files_that_are_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "console.log").write_text("mine")
+    RunFolder(tmp_path, SETTINGS)
+    assert (tmp_path / "console.log").read_text() == "mine"
 
 
 @pytest.mark.parametrize("path", ["file", "file/below", "file/below/it"])
