@@ -7,6 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# The package index to take torch from, for a build other than the default index's.
+TORCH_INDEX ?=
 
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
@@ -33,7 +35,7 @@ $(VENV)/.stamp-venv: constraints.txt
 	touch $@
 
 $(VENV)/.stamp-setup: $(VENV)/.stamp-venv pyproject.toml
-	$(INSTALL) torch
+	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(INSTALL) -e '.[train]'
 	touch $@
 

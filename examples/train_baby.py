@@ -16,17 +16,17 @@ from mentor_pyg.training import TrainingConfig, next_free_folder, run_command, s
 DEFAULT_FOLDER = Path("data/baby")
 
 
-def find_data(folder: Path | None) -> HeteroData:
+def find_data(folder: Path | None, k: int) -> HeteroData:
     """Return the folder's dataset; the default folder's; or the synthetic one, saying so."""
     if folder is None and not DEFAULT_FOLDER.exists():
         print(
             f"No --data given and no {DEFAULT_FOLDER} here: training on the built-in SYNTHETIC "
             "set.\nIts numbers say that the code runs; they mean nothing beyond that."
         )
-        return SyntheticMultimodal(size="demo", seed=0)[0]
+        return SyntheticMultimodal(size="demo", seed=0, k=k)[0]
     folder = folder or DEFAULT_FOLDER
     print(f"Reading {folder}")
-    return InteractionFolder(folder)[0]
+    return InteractionFolder(folder, k=k)[0]
 
 
 def main(
@@ -39,6 +39,7 @@ def main(
     lr: float = 1e-3,
     batch_size: int = 2048,
     patience: int = 20,
+    k: int = 10,
     settings: dict[str, Any] | None = None,
 ) -> None:
     """Train MENTOR, choose the epoch on validation and report it on test.
@@ -53,13 +54,14 @@ def main(
         lr: The learning rate.
         batch_size: Interactions per batch.
         patience: Epochs without a better validation recall after which to stop.
+        k: Neighbours of every item in the item graphs.
         settings: Other settings of MENTORConfig, such as '{"contrast": "batch"}'.
     """
     out = out or next_free_folder("runs", "train_baby")
     config = TrainingConfig(
         lr=lr, batch_size=batch_size, epochs=epochs, patience=patience, seed=seed, device=device
     )
-    dataset = find_data(data)
+    dataset = find_data(data, k)
     settings = {"semantics": semantics, **(settings or {})}
     metrics = train("mentor", dataset, out, settings=settings, config=config)
     print(summarize(metrics, out))

@@ -139,12 +139,15 @@ class Adjacency:
     @torch.inference_mode(False)
     def csr(self) -> Tensor:
         """The matrix as a torch CSR tensor ``[num_targets, num_sources]``."""
+        limit = max(self.num_edges, self.num_sources, self.num_targets)
+        # The libraries behind torch count in 32 bits and convert wider indices at every product.
+        index = torch.int32 if limit < 2**31 else torch.int64
         with warnings.catch_warnings():
             # Beta notices about a layout whose use here the tests hold.
             warnings.filterwarnings("ignore", message="Sparse")
             return torch.sparse_csr_tensor(
-                self.rowptr,
-                self.col,
+                self.rowptr.to(index),
+                self.col.to(index),
                 self.weight,
                 (self.num_targets, self.num_sources),
                 check_invariants=False,

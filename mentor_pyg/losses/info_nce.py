@@ -13,8 +13,8 @@ __all__ = ["INFO_NCE_BACKENDS", "InfoNCELoss", "info_nce"]
 
 INFO_NCE_BACKENDS = ("chunked", "naive")
 
-_CHUNK_ELEMENTS = 2**22
-"""Similarities held at a time (16 MiB): few enough to stay near the cache."""
+_CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
+"""Similarities held at a time: near the cache on the CPU, enough to fill a GPU there."""
 
 _MIN_CHUNK_ROWS = 64
 """Below this the products are slow; so many rows of similarities still are O(N d) memory."""
@@ -88,7 +88,8 @@ class _ChunkedInfoNCE(torch.autograd.Function):
         # At the positives: d loss / d a_i holds -b_i / (N t), and the other way round.
         grad_a = -b if needs_a else None
         grad_b = -a if needs_b else None
-        rows = min(num_rows, max(_MIN_CHUNK_ROWS, _CHUNK_ELEMENTS // num_rows))
+        elements = _CHUNK_ELEMENTS.get(a.device.type, _CHUNK_ELEMENTS["cpu"])
+        rows = min(num_rows, max(_MIN_CHUNK_ROWS, elements // num_rows))
         buffer = a.new_empty(rows, num_rows)
         total = a.new_zeros((), dtype=torch.float64)
         for start in range(0, num_rows, rows):

@@ -76,7 +76,7 @@ def make_chunks(monkeypatch: pytest.MonkeyPatch) -> MakeChunks:
     """Return a function that sets how many similarities, and at least rows, a chunk has."""
 
     def make(elements: int, min_rows: int = 1) -> None:
-        monkeypatch.setattr(MODULE, "_CHUNK_ELEMENTS", elements)
+        monkeypatch.setitem(MODULE._CHUNK_ELEMENTS, "cpu", elements)
         monkeypatch.setattr(MODULE, "_MIN_CHUNK_ROWS", min_rows)
 
     return make
