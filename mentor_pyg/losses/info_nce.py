@@ -13,11 +13,11 @@ __all__ = ["INFO_NCE_BACKENDS", "InfoNCELoss", "info_nce"]
 
 INFO_NCE_BACKENDS = ("chunked", "naive")
 
-_CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
+_CHUNK_ELEMENTS = {"cpu": 5 * 2**20, "cuda": 2**26}
 """Similarities held at a time: near the cache on the CPU, enough to fill a GPU there."""
 
-_MIN_CHUNK_ROWS = 64
-"""Below this the products are slow; so many rows of similarities still are O(N d) memory."""
+_CHUNK_MULTIPLE = 64
+"""Products of other numbers of anchors are slower; so many at least still are O(N d) memory."""
 
 _MIN_UNSHIFTED_TEMPERATURE = 0.025
 """From here up, exp(cos / t) <= exp(40) is summed in float32 without a shift."""
@@ -89,25 +89,28 @@ class _ChunkedInfoNCE(torch.autograd.Function):
         grad_a = -b if needs_a else None
         grad_b = -a if needs_b else None
         elements = _CHUNK_ELEMENTS.get(a.device.type, _CHUNK_ELEMENTS["cpu"])
-        rows = min(num_rows, max(_MIN_CHUNK_ROWS, elements // num_rows))
-        buffer = a.new_empty(rows, num_rows)
+        rows = elements // num_rows // _CHUNK_MULTIPLE * _CHUNK_MULTIPLE
+        rows = min(num_rows, max(_CHUNK_MULTIPLE, rows))
+        buffer = a.new_empty(num_rows * rows)
         total = a.new_zeros((), dtype=torch.float64)
         for start in range(0, num_rows, rows):
             chunk = slice(start, min(start + rows, num_rows))
             scaled = a[chunk] / temperature
-            p = torch.mm(scaled, b.t(), out=buffer[: scaled.size(0)])  # [rows, N]
+            # [N, rows]: on the CPU this product is 1.5 times as fast as its transpose.
+            p = buffer[: num_rows * len(scaled)].view(num_rows, -1)
+            torch.mm(b, scaled.t(), out=p)
             # A copy, since float64 similarities are overwritten below.
-            positive = p.diagonal(offset=start).to(torch.float64, copy=True)
+            positive = p.diagonal(offset=-start).to(torch.float64, copy=True)
             if temperature < _MIN_UNSHIFTED_TEMPERATURE:
-                shift = p.amax(dim=1, keepdim=True)
+                shift = p.amax(dim=0)
                 p.sub_(shift)
-                positive = positive - shift.squeeze(1)
-            z = p.exp_().sum(dim=1, keepdim=True)  # [rows, 1]
-            total += z.squeeze(1).double().log().sum() - positive.sum()
+                positive = positive - shift
+            z = p.exp_().sum(dim=0)  # [rows]
+            total += z.double().log().sum() - positive.sum()
             if grad_a is not None:
-                grad_a[chunk].add_(torch.mm(p, b).div_(z))
+                grad_a[chunk].add_(torch.mm(p.t(), b).div_(z.unsqueeze(1)))
             if grad_b is not None:
-                grad_b.addmm_(p.t(), a[chunk] / z)
+                grad_b.addmm_(p, a[chunk] / z.unsqueeze(1))
         ctx.save_for_backward(grad_a, grad_b)
         ctx.scale = 1.0 / (num_rows * temperature)
         return (total / num_rows).to(a.dtype)

@@ -54,6 +54,8 @@ def translate_state_dict(
         ValueError: If a parameter is missing, of another shape, or unknown to the released code;
             the message names it.
     """
+    # Archives of the parameters may file them under this.
+    state_dict = {name.removeprefix("param/"): value for name, value in state_dict.items()}
     translated = {}
     for theirs, ours in _NAMES.items():
         if ours not in expected:

@@ -75,9 +75,9 @@ class LargestResult(TorchDispatchMode):
 def make_chunks(monkeypatch: pytest.MonkeyPatch) -> MakeChunks:
     """Return a function that sets how many similarities, and at least rows, a chunk has."""
 
-    def make(elements: int, min_rows: int = 1) -> None:
+    def make(elements: int, multiple: int = 1) -> None:
         monkeypatch.setitem(MODULE._CHUNK_ELEMENTS, "cpu", elements)
-        monkeypatch.setattr(MODULE, "_MIN_CHUNK_ROWS", min_rows)
+        monkeypatch.setattr(MODULE, "_CHUNK_MULTIPLE", multiple)
 
     return make
 
@@ -240,12 +240,12 @@ def test_second_derivatives() -> None:
         torch.autograd.grad(info_nce(a, b, 0.5, "chunked"), a, create_graph=True)
 
 
-@pytest.mark.parametrize(("elements", "min_rows"), [(2**13, 1), (1, 16)])
+@pytest.mark.parametrize(("elements", "multiple"), [(2**13, 1), (1, 16)])
 def test_chunked_never_holds_all_similarities(
-    elements: int, min_rows: int, make_chunks: MakeChunks
+    elements: int, multiple: int, make_chunks: MakeChunks
 ) -> None:
     num_rows, channels = 500, 8
-    make_chunks(elements, min_rows)
+    make_chunks(elements, multiple)
     largest = {}
     for backend in INFO_NCE_BACKENDS:
         a, b = (view.requires_grad_() for view in random_views(num_rows, channels=channels))
@@ -253,7 +253,7 @@ def test_chunked_never_holds_all_similarities(
             info_nce(a, b, 0.2, backend).backward()
         largest[backend] = mode.numel
     assert largest["naive"] >= num_rows**2
-    assert largest["chunked"] <= max(elements, min_rows * num_rows)
+    assert largest["chunked"] <= max(elements, multiple * num_rows)
 
 
 def test_auto_is_chunked(make_chunks: MakeChunks) -> None:
