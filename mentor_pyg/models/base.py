@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
@@ -67,7 +68,10 @@ class Recommender(nn.Module, ABC):
             user: User ids of any shape.
             item: Item ids of a shape that broadcasts with the users'.
         """
-        return (reps.user["fused"][user] * reps.item["fused"][item]).sum(dim=-1)
+        # Not by indexing, whose backward adds up in any order where there are several threads.
+        users = F.embedding(user, reps.user["fused"])
+        items = F.embedding(item, reps.item["fused"])
+        return (users * items).sum(dim=-1)
 
     @torch.no_grad()
     def recommend(

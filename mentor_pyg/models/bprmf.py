@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
@@ -79,9 +80,9 @@ class BPRMF(Recommender):
     def embedding_penalty(self, user: Tensor, pos_item: Tensor, neg_item: Tensor) -> Tensor:
         """Return half the squared length of the batch's embeddings, averaged over the batch."""
         rows = (
-            self.user_embedding[user],
-            self.item_embedding[pos_item],
-            self.item_embedding[neg_item],
+            F.embedding(user, self.user_embedding),
+            F.embedding(pos_item, self.item_embedding),
+            F.embedding(neg_item, self.item_embedding),
         )
         total = torch.stack([row.square().sum() for row in rows]).sum()
         return total / (2 * user.numel())

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Self, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
@@ -303,5 +304,5 @@ class MENTOR(Recommender):
         penalty = self.fusion.user_modality_weight().square().mean()
         for modality in self.modalities:
             encoder = cast(ModalityEncoder, self.encoders[modality])
-            penalty = penalty + encoder.user_preference[user].square().mean()
+            penalty = penalty + F.embedding(user, encoder.user_preference).square().mean()
         return penalty

@@ -315,3 +315,21 @@ def test_recommend_names_the_right_call(tiny_data: HeteroData) -> None:
         model.recommend(tiny_data, torch.tensor([0.5]), 5)
     item, _ = model.recommend(tiny_data, [0, 1], 5)  # type: ignore[arg-type]
     assert item.shape == (2, 5)
+
+
+def test_same_seed_same_gradients_on_several_threads(name: str) -> None:
+    data = SyntheticMultimodal(size="demo")[0]
+    batch = next(iter(BPRBatches(data)))  # Many rows repeat in it.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        gradients = []
+        for _ in range(4):
+            torch.manual_seed(11)
+            model = MODELS[name][0].from_data(data)
+            torch.stack(list(model.loss(data, *batch).values())).sum().backward()
+            found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+            gradients.append(torch.cat(found))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
