@@ -4,8 +4,9 @@ from mentor_pyg.models.base import Recommender
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.config import ModelConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
-from mentor_pyg.models.mentor import MENTOR, RandomDraws
+from mentor_pyg.models.mentor import MENTOR
 from mentor_pyg.models.mentor_config import MENTORConfig
+from mentor_pyg.models.random_draws import RandomDraws
 from mentor_pyg.models.registry import MODELS, build_model, load_model, save_model
 
 __all__ = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, cast
 
@@ -25,6 +25,7 @@ from mentor_pyg.graph import Adjacency, interaction_adjacency, semantic_adjacenc
 from mentor_pyg.losses import bpr_loss, info_nce
 from mentor_pyg.models.base import Recommender
 from mentor_pyg.models.mentor_config import MENTORConfig
+from mentor_pyg.models.random_draws import PERTURBED_VIEWS, RandomDraws
 from mentor_pyg.models.released import translate_state_dict
 from mentor_pyg.models.semantics import RULES
 from mentor_pyg.nn import (
@@ -38,24 +39,7 @@ from mentor_pyg.nn import (
 )
 from mentor_pyg.typing import Modality, View
 
-__all__ = ["MENTOR", "RandomDraws"]
-
-PERTURBED_VIEWS = ("view_a", "view_b")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RandomDraws:
-    """The random numbers of one step, for a caller who wants to fix them.
-
-    Args:
-        noise: Draws from U[0, 1) ``[num_users + num_items, d]`` by perturbed view (``"view_a"``,
-            ``"view_b"``), modality and layer (from 1).
-        keep: Which entries feature masking keeps, bool ``[num_users | num_items, width]``, under
-            ``"user"`` and ``"item"``.
-    """
-
-    noise: Mapping[tuple[str, Modality, int], Tensor] = field(default_factory=dict)
-    keep: Mapping[str, Tensor] = field(default_factory=dict)
+__all__ = ["MENTOR"]
 
 
 @dataclass(frozen=True)
