@@ -55,7 +55,7 @@ NAMES = {
     """,
     "mentor_pyg.training": """
         EpochCheckpoint EpochReport EpochSeed EpochTable InteractionDataModule
-        PatienceStopping RecommenderModule RunFolder TrainingConfig next_free_folder
+        LossProgressBar PatienceStopping RecommenderModule RunFolder TrainingConfig next_free_folder
         run_command summarize train
     """,
     "mentor_pyg.transforms": """

@@ -10,6 +10,7 @@ from mentor_pyg.training.callbacks import (  # noqa: E402
     EpochReport,
     EpochSeed,
     EpochTable,
+    LossProgressBar,
     PatienceStopping,
 )
 from mentor_pyg.training.console import run_command  # noqa: E402
@@ -25,6 +26,7 @@ __all__ = [
     "EpochSeed",
     "EpochTable",
     "InteractionDataModule",
+    "LossProgressBar",
     "PatienceStopping",
     "RecommenderModule",
     "RunFolder",

@@ -10,9 +10,16 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping
+from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, RichProgressBar
 
-__all__ = ["EpochCheckpoint", "EpochReport", "EpochSeed", "EpochTable", "PatienceStopping"]
+__all__ = [
+    "EpochCheckpoint",
+    "EpochReport",
+    "EpochSeed",
+    "EpochTable",
+    "LossProgressBar",
+    "PatienceStopping",
+]
 
 
 class EpochSeed(Callback):
@@ -52,6 +59,15 @@ class EpochReport(Callback):
         print(
             f"epoch {trainer.current_epoch + 1}: {terms} | {self.monitor} {score:.4f}", flush=True
         )
+
+
+class LossProgressBar(RichProgressBar):
+    """A progress bar with the loss terms and the metric, and without the logger's version."""
+
+    def get_metrics(self, *args: Any) -> dict[str, Any]:
+        """Return what the bar shows."""
+        metrics: dict[str, Any] = super().get_metrics(*args)
+        return {key: value for key, value in metrics.items() if key != "v_num"}
 
 
 class EpochTable(Callback):

@@ -14,7 +14,6 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch_geometric.data import HeteroData
 
@@ -26,6 +25,7 @@ from mentor_pyg.training.callbacks import (
     EpochReport,
     EpochSeed,
     EpochTable,
+    LossProgressBar,
     PatienceStopping,
 )
 from mentor_pyg.training.datamodule import InteractionDataModule
@@ -196,7 +196,7 @@ def _fit(
             EpochTable(folder.table),
             PatienceStopping(config.monitor, mode="max", patience=config.patience),
             EpochCheckpoint(folder.best_checkpoint, folder.last_checkpoint, config.monitor),
-            RichProgressBar() if interactive else EpochReport(config.monitor),
+            LossProgressBar() if interactive else EpochReport(config.monitor),
         ],
         enable_progress_bar=interactive,
         logger=TensorBoardLogger(folder.path, name="logs", version="tensorboard"),

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import RichProgressBar
 
 from mentor_pyg.training import (
     EpochCheckpoint,
     EpochReport,
     EpochSeed,
     EpochTable,
+    LossProgressBar,
     PatienceStopping,
 )
 
@@ -109,3 +111,9 @@ def test_patience_that_is_used_up_stays_used_up(waited: int, stops: bool) -> Non
     resumed = trainer(0)
     after.on_train_start(resumed, None)
     assert resumed.should_stop is stops
+
+
+def test_progress_bar_leaves_out_the_loggers_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {"v_num": "board", "train/bpr": 0.3}
+    monkeypatch.setattr(RichProgressBar, "get_metrics", lambda *args: shown)
+    assert LossProgressBar().get_metrics(None, None) == {"train/bpr": 0.3}
