@@ -31,7 +31,8 @@ class Case:
     Args:
         suite: The suite it belongs to.
         name: What it measures.
-        prepare: Builds everything and returns the function to time.
+        prepare: Builds everything, checks results against the reference where there is one, and
+            returns the function to time.
         gflop: Floating-point operations of one call, in 10^9, where they can be counted.
     """
 
@@ -82,6 +83,9 @@ def _propagate(data: Path | None) -> list[Case]:
         adjacency = interaction_adjacency(_dataset(data))
         x = torch.randn(adjacency.num_sources, width, requires_grad=True)
         grad = torch.randn_like(x)
+        # Nothing is timed that is not right.
+        expected = propagate(adjacency, x, "naive")
+        torch.testing.assert_close(propagate(adjacency, x, backend), expected)
         return lambda: torch.autograd.grad(propagate(adjacency, x, backend), x, grad)
 
     return [
@@ -99,6 +103,8 @@ def _infonce() -> list[Case]:
     def prepare(backend: str, rows: int) -> Callable[[], object]:
         a = torch.randn(rows, 128, requires_grad=True)
         b = torch.randn(rows, 128, requires_grad=True)
+        few = (a[:512], b[:512])
+        torch.testing.assert_close(info_nce(*few, 0.2, backend), info_nce(*few, 0.2, "naive"))
         return lambda: torch.autograd.grad(info_nce(a, b, 0.2, backend), (a, b))
 
     return [

@@ -81,7 +81,7 @@ def _measure(send: Any, data: Path | None, index: int, threads: int, repeats: in
             start = time.perf_counter()
             function()
             times.append(time.perf_counter() - start)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         send.send({"error": str(error)})
         return
     median = statistics.median(times)
