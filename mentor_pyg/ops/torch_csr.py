@@ -8,6 +8,9 @@ from mentor_pyg.ops.constant_matrix import differentiable
 
 __all__ = ["propagate", "unavailable"]
 
+_MIN_REDUCE_WIDTH = 64
+"""From here up torch's own CPU kernel, behind ``reduce``, beats the one of MKL behind ``mm``."""
+
 
 def unavailable(adjacency: Adjacency, x: Tensor) -> str | None:
     """Return why the backend cannot run on these inputs, or ``None``."""
@@ -26,9 +29,12 @@ def propagate(adjacency: Adjacency, x: Tensor) -> Tensor:
 
 def _product(adjacency: Adjacency, x: Tensor) -> Tensor:
     if x.dim() == 2:
-        return torch.mm(adjacency.csr, x)
-    out = x.new_empty(x.size(0), adjacency.num_targets, x.size(2))
-    for view, slab in zip(out, x, strict=True):
-        # Slab by slab: several narrow products beat one wide one on the CPU.
-        torch.mm(adjacency.csr, slab, out=view)
-    return out
+        return _matmul(adjacency.csr, x)
+    # Slab by slab: several narrow products beat one wide one on the CPU.
+    return torch.stack([_matmul(adjacency.csr, slab) for slab in x])
+
+
+def _matmul(csr: Tensor, x: Tensor) -> Tensor:
+    if x.device.type == "cpu" and x.size(1) >= _MIN_REDUCE_WIDTH:
+        return torch.sparse.mm(csr, x, "sum")
+    return torch.mm(csr, x)

@@ -59,7 +59,7 @@ def stacked(matrix: scipy.sparse.csr_matrix, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
-@pytest.mark.parametrize("shape", [(1,), (7,), (64,), (3, 5), (2, 33)], ids=str)
+@pytest.mark.parametrize("shape", [(1,), (7,), (64,), (131,), (3, 5), (2, 65)], ids=str)
 @pytest.mark.parametrize("graph", GRAPHS)
 @pytest.mark.parametrize("backend", EVERY_BACKEND)
 def test_values_and_gradients_are_scipys(
