@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, EarlyStopping, RichProgressBar
+
+from mentor_pyg.training.run_folder import replaced_whole
 
 __all__ = [
     "EpochCheckpoint",
@@ -93,9 +94,8 @@ class EpochTable(Callback):
         writer.writeheader()
         writer.writerows(self.rows)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(text.getvalue())
-        os.replace(partial, self.path)
+        with replaced_whole(self.path) as partial:
+            partial.write_text(text.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows so far."""
@@ -156,6 +156,5 @@ class EpochCheckpoint(Checkpoint):
 
 
 def _save(trainer: L.Trainer, path: Path, weights_only: bool = False) -> None:
-    partial = path.with_suffix(".partial")
-    trainer.save_checkpoint(partial, weights_only=weights_only)
-    os.replace(partial, path)
+    with replaced_whole(path) as partial:
+        trainer.save_checkpoint(partial, weights_only=weights_only)

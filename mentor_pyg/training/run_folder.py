@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunFolder", "next_free_folder"]
+__all__ = ["RunFolder", "next_free_folder", "replaced_whole"]
 
 
 class RunFolder:
@@ -94,6 +96,17 @@ def next_free_folder(parent: str | Path, name: str) -> Path:
     return folder
 
 
+@contextmanager
+def replaced_whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to, whose file then takes the place of ``path`` at once.
+
+    An interruption leaves the file that was there.
+    """
+    partial = path.with_suffix(".partial")
+    yield partial
+    os.replace(partial, path)
+
+
 def _check_writable(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -120,6 +133,5 @@ def _check_same(file: Path, settings: dict[str, Any]) -> None:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(partial, path)
+    with replaced_whole(path) as partial:
+        partial.write_text(json.dumps(values, indent=2) + "\n")
