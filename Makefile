@@ -21,8 +21,8 @@ PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
 TYPED := mentor_pyg $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py benchmarks/*.py))))
 WHEEL_VENV := build/wheel-venv
 
-.PHONY: help setup setup-dev scatter no-scatter demo bench format lint type-check test test-slow \
-	realdata doctest wheel-check check clean
+.PHONY: help setup setup-dev scatter no-scatter native no-native demo bench format lint type-check \
+	test test-slow realdata doctest wheel-check check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ scatter: setup ## Compile and install torch-scatter (some minutes)
 
 no-scatter: setup ## Remove torch-scatter
 	$(PIP) uninstall --quiet --yes torch-scatter
+
+native: setup ## Compile the C++ kernel for this CPU (some seconds; needs g++)
+	$(PY) -m mentor_pyg.ops.compile_native
+
+no-native: ## Remove it
+	rm -f mentor_pyg/ops/_native_csr-*.so
 
 demo: setup ## Train MENTOR on the built-in synthetic data
 	$(PY) examples/train_baby.py
@@ -124,16 +130,16 @@ endef
 export WHEEL_SMOKE
 
 # The whole suite runs twice, because PyG and `backend="auto"` take other paths where
-# torch-scatter is installed. Sub-makes keep the order under `make -j`.
-check: ## What has to pass: lint, types, docs, wheel, tests without and with torch-scatter
+# torch-scatter and the native kernel are there. Sub-makes keep the order under `make -j`.
+check: ## What has to pass: lint, types, docs, wheel, tests without and with compiled code
 	$(MAKE) setup-dev
 	$(MAKE) lint
 	$(MAKE) type-check
-	$(MAKE) no-scatter
+	$(MAKE) no-scatter no-native
 	$(MAKE) test
 	$(MAKE) doctest
 	$(MAKE) wheel-check
-	$(MAKE) scatter
+	$(MAKE) scatter native
 	$(MAKE) test
 
 clean: ## Remove what was built, but not .venv

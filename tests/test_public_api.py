@@ -48,7 +48,8 @@ NAMES = {
         ItemSemanticConv LayeredPropagation ModalityEncoder ModalityFusion
     """,
     "mentor_pyg.ops": """
-        BACKENDS Backend masked_topk propagate recommend_items uniform_like
+        BACKENDS Backend FusedLayer Noise add_noise masked_topk propagate propagate_layers
+        recommend_items uniform_like
     """,
     "mentor_pyg.sampling": """
         BPRBatches Batch UniformNegativeSampler

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self, cast
 
 import torch
@@ -37,17 +35,10 @@ from mentor_pyg.nn import (
     ModalityEncoder,
     ModalityFusion,
 )
+from mentor_pyg.ops import Noise
 from mentor_pyg.typing import Modality, View
 
 __all__ = ["MENTOR"]
-
-
-@dataclass(frozen=True)
-class _Nodes:
-    """The nodes of every view before propagation and after its first, unperturbed layer."""
-
-    x: dict[View, Tensor]
-    first: dict[View, Tensor]
 
 
 class MENTOR(Recommender):
@@ -202,8 +193,8 @@ class MENTOR(Recommender):
             **terms,
         }
 
-    def _nodes(self, data: HeteroData, encoders: nn.ModuleDict) -> _Nodes:
-        adjacency = interaction_adjacency(data)
+    def _nodes(self, data: HeteroData, encoders: nn.ModuleDict) -> dict[View, Tensor]:
+        """Return every view's users and items before propagation."""
         x = {}
         for view, encoder in encoders.items():
             if view == "id":
@@ -211,30 +202,21 @@ class MENTOR(Recommender):
             else:
                 store = data[ITEM]
                 x[view] = encoder(store[feature_key(view)], store.get(presence_key(view)))
-        first = {}
-        if self.config.num_layers:
-            first = {view: self.propagation.conv(h, adjacency) for view, h in x.items()}
-        return _Nodes(x, first)
+        return x
 
     def _represent(
         self,
         data: HeteroData,
-        nodes: _Nodes,
+        nodes: Mapping[View, Tensor],
         perturbed: tuple[str, RandomDraws] | None = None,
     ) -> Representations:
         """Propagate, enhance the items and fuse; perturbed views are of the modalities only."""
         adjacency = interaction_adjacency(data)
         item_graph = self._item_graph(data)
         user, item = {}, {}
-        for view in nodes.x if perturbed is None else self.modalities:
-            perturb = None
-            if perturbed is not None:
-                perturb = partial(
-                    self._add_noise, view=perturbed[0], modality=view, draws=perturbed[1]
-                )
-            h = self.propagation(
-                nodes.x[view], adjacency, first=nodes.first.get(view), perturb=perturb
-            )
+        for view in nodes if perturbed is None else self.modalities:
+            noise = None if perturbed is None else self._noise(*perturbed, view)
+            h = self.propagation(nodes[view], adjacency, noise=noise)
             user[view], item[view] = h.split([self.num_users, self.num_items])
             if item_graph is not None:
                 item[view] = self.item_conv(item[view], item_graph)
@@ -247,11 +229,9 @@ class MENTOR(Recommender):
             return None
         return semantic_adjacency(data, self.config.semantics)
 
-    def _add_noise(
-        self, h: Tensor, layer: int, *, view: str, modality: Modality, draws: RandomDraws
-    ) -> Tensor:
-        out: Tensor = self.perturbation(h, draws.noise.get((view, modality, layer)))
-        return out
+    def _noise(self, view: str, draws: RandomDraws, modality: Modality) -> list[Noise]:
+        layers = range(1, self.config.num_layers + 1)
+        return [self.perturbation.noise(draws.noise.get((view, modality, n))) for n in layers]
 
     def _mask(self, reps: Representations, draws: RandomDraws) -> Tensor:
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.rules.masking_trains):
@@ -262,7 +242,7 @@ class MENTOR(Recommender):
     def _perturb(
         self,
         data: HeteroData,
-        nodes: _Nodes,
+        nodes: Mapping[View, Tensor],
         draws: RandomDraws,
         users: Tensor | slice,
         items: Tensor | slice,

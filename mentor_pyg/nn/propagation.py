@@ -1,21 +1,20 @@
 """Several layers of propagation, read out as one."""
 
-from collections.abc import Callable
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.nn.conv import InteractionConv
+from mentor_pyg.ops import Noise, add_noise, propagate_layers
 
-__all__ = ["LayerReadout", "LayeredPropagation", "Perturb"]
+__all__ = ["LayerReadout", "LayeredPropagation"]
 
 LayerReadout: TypeAlias = Literal["sum", "mean"]
-Perturb: TypeAlias = Callable[[Tensor, int], Tensor]
-"""``(h, layer) -> h``, applied to what layer 1, 2, ... gives before it goes on."""
 
 
-class LayeredPropagation(nn.Module):
+class LayeredPropagation(InteractionConv):
     r"""Propagate :math:`L` times and add up (or average) the input and every layer.
 
     .. math::
@@ -28,49 +27,56 @@ class LayeredPropagation(nn.Module):
     Args:
         num_layers: The number of layers :math:`L`; 0 gives the input back.
         layer_readout: ``"sum"`` or ``"mean"`` over the ``num_layers + 1`` terms.
-        backend: How :func:`mentor_pyg.ops.propagate` runs.
+        backend: How :func:`mentor_pyg.ops.propagate_layers` runs.
+        **kwargs: Arguments of :class:`torch_geometric.nn.conv.MessagePassing`.
 
     Shapes:
-        - **input:** node features :math:`(|\mathcal{V}|, F)`, a normalised ``Adjacency``
+        - **input:** node features :math:`(|\mathcal{V}|, F)`; a normalised ``Adjacency`` (the
+          fast path, all layers in one operation) or edges as :class:`InteractionConv` takes them
         - **output:** node features :math:`(|\mathcal{V}|, F)`
     """
 
     def __init__(
-        self, num_layers: int, layer_readout: LayerReadout = "sum", backend: str = "auto"
+        self,
+        num_layers: int,
+        layer_readout: LayerReadout = "sum",
+        backend: str = "auto",
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(backend=backend, **kwargs)
         if num_layers < 0:
             raise ValueError(f"'num_layers' needs to be at least 0 (got {num_layers})")
         if layer_readout not in ("sum", "mean"):
             raise ValueError(f"'layer_readout' needs to be 'sum' or 'mean' (got {layer_readout!r})")
         self.num_layers = num_layers
         self.layer_readout: LayerReadout = layer_readout
-        self.conv = InteractionConv(backend=backend)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         x: Tensor,
-        adjacency: Adjacency,
-        *,
-        first: Tensor | None = None,
-        perturb: Perturb | None = None,
+        edge_index: Tensor | Adjacency,
+        edge_weight: Tensor | None = None,
+        noise: Sequence[Noise | None] | None = None,
     ) -> Tensor:
         """Return the readout.
 
         Args:
             x: Node features.
-            adjacency: The normalised graph.
-            first: The unperturbed first layer, where the caller has it already.
-            perturb: Changes every layer's output.
+            edge_index: The graph.
+            edge_weight: Weights of plain edges, which replace the normalisation.
+            noise: What is added to layer 1, 2, ... before it goes on; ``num_layers`` entries.
         """
-        out = h = x
-        for layer in range(1, self.num_layers + 1):
-            h = first if layer == 1 and first is not None else self.conv(h, adjacency)
-            if perturb is not None:
-                h = perturb(h, layer)
-            out = out + h
+        if isinstance(edge_index, Adjacency):
+            out = propagate_layers(edge_index, x, self.num_layers, noise, self.backend)
+        else:
+            out = h = x
+            for entry in noise or (None,) * self.num_layers:
+                h = add_noise(super().forward(h, edge_index, edge_weight), entry)
+                out = out + h
         return out / (self.num_layers + 1) if self.layer_readout == "mean" else out
 
-    def extra_repr(self) -> str:
-        """Return what ``repr`` shows."""
-        return f"num_layers={self.num_layers}, layer_readout={self.layer_readout!r}"
+    def __repr__(self) -> str:
+        return (
+            f"LayeredPropagation(num_layers={self.num_layers}, "
+            f"layer_readout={self.layer_readout!r}, backend={self.backend!r})"
+        )

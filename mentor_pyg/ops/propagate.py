@@ -3,16 +3,27 @@
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.ops import edge_index, naive, scatter, torch_csr
+from mentor_pyg.ops import edge_index, naive, native_csr, scatter, torch_csr
+from mentor_pyg.ops.noise import Noise
 
-__all__ = ["BACKENDS", "Backend", "propagate"]
+__all__ = ["BACKENDS", "Backend", "FusedLayer", "choose_backend", "propagate"]
 
 logger = logging.getLogger(__name__)
+
+
+FusedLayer: TypeAlias = Callable[
+    [Adjacency, Tensor, Tensor, Noise | None, bool], tuple[Tensor, Tensor]
+]
+"""``(adjacency, h, base, noise, keep) -> (h', base + h')`` with ``h' = noise(adjacency @ h)``.
+
+Not differentiable; writes to none of its arguments. Where ``keep`` is false, the first result is
+not used and may be any tensor.
+"""
 
 
 class Backend(NamedTuple):
@@ -21,9 +32,12 @@ class Backend(NamedTuple):
     propagate: Callable[[Adjacency, Tensor], Tensor]
     unavailable: Callable[[Adjacency, Tensor], str | None]
     """Why the backend cannot run on these inputs; ``None`` where it can."""
+    layer: FusedLayer | None = None
+    """One layer with its noise and sum, where the backend has a kernel for all of it."""
 
 
 BACKENDS: dict[str, Backend] = {
+    "native": Backend(native_csr.propagate, native_csr.unavailable, native_csr.layer),
     "torch_csr": Backend(torch_csr.propagate, torch_csr.unavailable),
     "edge_index": Backend(edge_index.propagate, edge_index.unavailable),
     "scatter": Backend(scatter.propagate, scatter.unavailable),
@@ -58,6 +72,11 @@ def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:
         >>> propagate(adjacency, torch.tensor([[1.0], [10.0], [100.0]])).flatten().tolist()
         [10.0, 101.0, 0.0]
     """
+    return BACKENDS[choose_backend(adjacency, x, backend)].propagate(adjacency, x)
+
+
+def choose_backend(adjacency: Adjacency, x: Tensor, backend: str) -> str:
+    """Check the arguments of :func:`propagate` and return the name of the backend to run."""
     if not isinstance(adjacency, Adjacency):
         raise TypeError(
             f"'adjacency' needs to be an Adjacency (got {type(adjacency).__name__}); build one "
@@ -79,7 +98,7 @@ def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:
         )
     elif reason := BACKENDS[backend].unavailable(adjacency, x):
         raise RuntimeError(f"backend {backend!r} cannot run: {reason}")
-    return BACKENDS[backend].propagate(adjacency, x)
+    return backend
 
 
 @cache

@@ -303,7 +303,7 @@ def test_contrast_within_the_batch_trains(data: HeteroData) -> None:
     assert losses[-1] < 0.95 * losses[0]
 
 
-@pytest.mark.parametrize("backend", ["naive", "edge_index", "torch_csr"])
+@pytest.mark.parametrize("backend", ["naive", "edge_index", "torch_csr"])  # Others: tests/ops.
 def test_backends_agree(backend: str, data: HeteroData) -> None:
     model = MENTOR.from_data(data)
     other = MENTOR.from_data(data, MENTORConfig(backend=backend))

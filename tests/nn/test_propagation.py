@@ -6,7 +6,7 @@ from torch_geometric.nn import LightGCN
 from mentor_pyg.graph import Adjacency, normalize_symmetric
 from mentor_pyg.nn import LayeredPropagation
 from mentor_pyg.nn.propagation import LayerReadout
-from mentor_pyg.ops import propagate
+from mentor_pyg.ops import Noise
 
 NODES, WIDTH = 17, 4
 
@@ -52,47 +52,27 @@ def test_mean_equals_pygs_lightgcn(edge_index: Tensor, adjacency: Adjacency, x: 
     torch.testing.assert_close(out, theirs.get_embedding(edge_index))
 
 
-def test_without_layers_nothing_is_perturbed(adjacency: Adjacency, x: Tensor) -> None:
-    out = LayeredPropagation(0)(x, adjacency, perturb=lambda h, layer: h + 1)
-    assert torch.equal(out, x)
-
-
-def test_every_layer_is_perturbed_before_the_next(adjacency: Adjacency, x: Tensor) -> None:
-    seen = []
-
-    def perturb(h: Tensor, layer: int) -> Tensor:
-        seen.append(layer)
-        return h.sin() * layer
-
-    dense = adjacency.to_dense()
-    first = (dense @ x).sin()
-    second = (dense @ first).sin() * 2
-    out = LayeredPropagation(2)(x, adjacency, perturb=perturb)
-    torch.testing.assert_close(out, x + first + second)
-    assert seen == [1, 2]
-
-
-@pytest.mark.parametrize("num_layers", [0, 1, 2])
-@pytest.mark.parametrize("perturbed", [False, True])
-def test_a_first_layer_that_is_there_is_not_computed_again(
-    adjacency: Adjacency, x: Tensor, num_layers: int, perturbed: bool
+@pytest.mark.parametrize("layer_readout", ["sum", "mean"])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_plain_edges_give_what_an_adjacency_gives(
+    edge_index: Tensor, adjacency: Adjacency, x: Tensor, noisy: bool, layer_readout: LayerReadout
 ) -> None:
-    propagation = LayeredPropagation(num_layers)
-    perturb = (lambda h, layer: h + layer) if perturbed else None
-    expected = propagation(x, adjacency, perturb=perturb)
-    calls = []
-    propagation.conv.register_forward_hook(lambda *_: calls.append(None))
-    first = propagate(adjacency, x)
-    out = propagation(x, adjacency, first=first, perturb=perturb)
-    torch.testing.assert_close(out, expected)
-    assert len(calls) == max(num_layers - 1, 0)
-    assert torch.equal(first, propagate(adjacency, x))  # Left as it was.
+    noise = [Noise(0.1, torch.rand_like(x)), None, Noise(0.3, torch.rand_like(x))]
+    propagation = LayeredPropagation(3, layer_readout)
+    out = propagation(x, adjacency, noise=noise if noisy else None)
+    plain = propagation(x, edge_index, noise=noise if noisy else None)
+    torch.testing.assert_close(out, plain)
+    grad = torch.randn_like(out)
+    torch.testing.assert_close(
+        torch.autograd.grad(out, x, grad), torch.autograd.grad(plain, x, grad)
+    )
 
 
-def test_the_backend_is_the_convolutions(adjacency: Adjacency, x: Tensor) -> None:
+def test_the_backend_is_the_one_asked_for(adjacency: Adjacency, x: Tensor) -> None:
     propagation = LayeredPropagation(2, backend="naive")
-    assert propagation.conv.backend == "naive"
     torch.testing.assert_close(propagation(x, adjacency), LayeredPropagation(2)(x, adjacency))
+    with pytest.raises(ValueError, match="'backend' needs to be 'auto' or one of"):
+        LayeredPropagation(2, backend="magic")(x, adjacency)
 
 
 def test_refuses_arguments() -> None:
@@ -104,8 +84,5 @@ def test_refuses_arguments() -> None:
 
 def test_repr() -> None:
     assert repr(LayeredPropagation(2, "mean")) == (
-        "LayeredPropagation(\n"
-        "  num_layers=2, layer_readout='mean'\n"
-        "  (conv): InteractionConv(backend='auto')\n"
-        ")"
+        "LayeredPropagation(num_layers=2, layer_readout='mean', backend='auto')"
     )

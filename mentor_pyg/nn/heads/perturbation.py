@@ -1,9 +1,8 @@
 """General feature enhancement by graph perturbation."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mentor_pyg.ops import uniform_like
+from mentor_pyg.ops import Noise, add_noise
 
 __all__ = ["GraphPerturbation"]
 
@@ -31,11 +30,13 @@ class GraphPerturbation(nn.Module):
             raise ValueError(f"'noise_scale' needs to be at least 0 (got {noise_scale})")
         self.noise_scale = noise_scale
 
-    def forward(self, h: Tensor, noise: Tensor | None = None) -> Tensor:
+    def noise(self, draws: Tensor | None = None) -> Noise:
+        """Return what one layer gets, for operations that add it on their way."""
+        return Noise(self.noise_scale, draws)
+
+    def forward(self, h: Tensor, draws: Tensor | None = None) -> Tensor:
         """Return the rows with noise added; the noise is drawn if not given."""
-        if noise is None:
-            noise = uniform_like(h)
-        return h + h.sign() * F.normalize(noise) * self.noise_scale
+        return add_noise(h, self.noise(draws))
 
     def extra_repr(self) -> str:
         """Return what ``repr`` shows."""

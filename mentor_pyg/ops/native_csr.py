@@ -1,0 +1,127 @@
+"""A C++ kernel for CPUs: the product of a row, its noise and the layer sum while it is in cache.
+
+It has to be compiled once, by :mod:`mentor_pyg.ops.compile_native`; until then,
+``backend="auto"`` runs torch's own kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mentor_pyg.graph import Adjacency
+from mentor_pyg.ops.constant_matrix import differentiable
+from mentor_pyg.ops.noise import Noise
+
+__all__ = ["SOURCE", "layer", "library_path", "propagate", "unavailable"]
+
+SOURCE = Path(__file__).with_suffix(".cpp")
+_REAL = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
+_MAX_SEED = 2**63 - 1
+
+
+def library_path() -> Path:
+    """Return where the compiled kernel belongs: beside its source, named after its text."""
+    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+    return SOURCE.with_name(f"_native_csr-{digest}.so")
+
+
+def unavailable(adjacency: Adjacency, x: Tensor) -> str | None:
+    """Return why the backend cannot run on these inputs, or ``None``."""
+    if x.device.type != "cpu":
+        return f"the native kernel runs on the CPU only (got {x.device.type})"
+    if x.dtype not in _REAL or x.dtype != adjacency.weight.dtype:
+        got = f"{x.dtype} and {adjacency.weight.dtype}"
+        return f"the native kernel needs x and weights both float32 or both float64 (got {got})"
+    if adjacency.csr.col_indices().dtype != torch.int32:
+        return "the native kernel counts edges and nodes in 32 bits"
+    if _library() is None:
+        return "the native kernel is not compiled; run: python -m mentor_pyg.ops.compile_native"
+    return None
+
+
+def propagate(adjacency: Adjacency, x: Tensor) -> Tensor:
+    """Equal ``torch.mm(adjacency.csr, x)`` per slab, differentiable in ``x``."""
+    return differentiable(_product, adjacency, x)
+
+
+def layer(
+    adjacency: Adjacency, h: Tensor, base: Tensor, noise: Noise | None, keep: bool
+) -> tuple[Tensor, Tensor]:
+    """Return one layer and its sum with ``base``: see :data:`~mentor_pyg.ops.FusedLayer`."""
+    total = torch.empty_like(base, memory_format=torch.contiguous_format)
+    kept = torch.empty_like(total) if keep else total
+    base, h = base.contiguous(), h.contiguous()
+    draws = None if noise is None or noise.draws is None else noise.draws.to(h.dtype).contiguous()
+    for view in range(h.size(0)) if h.dim() == 3 else (...,):
+        _run(
+            adjacency,
+            h[view],
+            kept[view] if keep else None,
+            sums=(base[view], total[view]),
+            noise=None
+            if noise is None
+            else Noise(noise.scale, None if draws is None else draws[view]),
+        )
+    return kept, total
+
+
+def _product(adjacency: Adjacency, x: Tensor) -> Tensor:
+    x = x.contiguous()
+    out = x.new_empty(*x.shape[:-2], adjacency.num_targets, x.size(-1))
+    for view in range(x.size(0)) if x.dim() == 3 else (...,):
+        _run(adjacency, x[view], out[view])
+    return out
+
+
+def _run(
+    adjacency: Adjacency,
+    x: Tensor,
+    out: Tensor | None,
+    sums: tuple[Tensor, Tensor] | None = None,
+    noise: Noise | None = None,
+) -> None:
+    """Fill ``out`` and the second of ``sums``, all contiguous and of one type."""
+    base, total = sums or (None, None)
+    draws, seed = None, 0
+    if noise is not None:
+        draws = noise.draws
+        if draws is None:
+            seed = int(torch.randint(_MAX_SEED, ()))
+    real = _REAL[x.dtype]
+    library = _library()
+    assert library is not None  # `unavailable` has been asked.
+    function = library.layer_float32 if real is ctypes.c_float else library.layer_float64
+    function(
+        ctypes.c_int64(adjacency.num_targets),
+        ctypes.c_int64(x.size(1)),
+        _pointer(adjacency.csr.crow_indices()),
+        _pointer(adjacency.csr.col_indices()),
+        _pointer(adjacency.weight),
+        _pointer(x),
+        _pointer(base),
+        _pointer(out),
+        _pointer(total),
+        ctypes.c_int(noise is not None),
+        _pointer(draws),
+        real(0 if noise is None else noise.scale),
+        ctypes.c_uint64(seed),
+        ctypes.c_int(torch.get_num_threads()),
+    )
+
+
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+@cache
+def _library() -> Any | None:
+    """Load the kernel; ``None`` where it is not compiled."""
+    path = library_path()
+    return ctypes.CDLL(str(path)) if path.is_file() else None

@@ -1,0 +1,16 @@
+from typing import Any
+
+import pytest
+import torch
+
+from mentor_pyg.graph import Adjacency
+from mentor_pyg.ops import BACKENDS
+
+
+@pytest.fixture(params=list(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> Any:
+    """Every backend in turn, skipped where it is not installed or compiled."""
+    adjacency = Adjacency.from_edge_index(torch.tensor([[0], [0]]), num_nodes=1)
+    if reason := BACKENDS[request.param].unavailable(adjacency, torch.ones(1, 1)):
+        pytest.skip(reason)
+    return request.param
