@@ -38,6 +38,11 @@ class Recommender(nn.Module, ABC):
         self.num_items = num_items
         self.config = config
 
+    @property
+    def has_static_shapes(self) -> bool:
+        """Whether the shapes in :meth:`loss` depend on the size of the batch alone."""
+        return True
+
     @classmethod
     @abstractmethod
     def from_data(cls, data: HeteroData, config: Any = None) -> Self:

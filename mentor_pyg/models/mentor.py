@@ -127,6 +127,11 @@ class MENTOR(Recommender):
         model.load_state_dict(translate_state_dict(state_dict, model.state_dict()))
         return model
 
+    @property
+    def has_static_shapes(self) -> bool:
+        """Whether all users and items are contrasted, rather than those that a batch holds."""
+        return self.config.contrast == "full" or not self.config.perturb_weight
+
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
         if self.config.id_guidance:

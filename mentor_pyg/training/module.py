@@ -5,11 +5,13 @@ from __future__ import annotations
 import lightning as L
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.evaluation import full_ranking
 from mentor_pyg.models import Recommender
 from mentor_pyg.sampling import Batch
+from mentor_pyg.training.captured_step import CapturedStep
 from mentor_pyg.typing import Split
 
 __all__ = ["RecommenderModule"]
@@ -26,13 +28,30 @@ class RecommenderModule(L.LightningModule):
         model: The model.
         lr: Adam's learning rate.
         k: The lengths of ranking to measure.
+        cuda_graph: Whether forward and backward of whole batches are replayed from a CUDA graph
+            (see :class:`~mentor_pyg.training.captured_step.CapturedStep`); on CUDA, for models
+            that have :attr:`~mentor_pyg.models.Recommender.has_static_shapes`.
     """
 
-    def __init__(self, model: Recommender, lr: float = 1e-3, k: tuple[int, ...] = (10, 20)) -> None:
+    def __init__(
+        self,
+        model: Recommender,
+        lr: float = 1e-3,
+        k: tuple[int, ...] = (10, 20),
+        cuda_graph: bool = False,
+    ) -> None:
         super().__init__()
+        if cuda_graph and not model.has_static_shapes:
+            raise ValueError(
+                "'cuda_graph' needs a loss whose shapes are the same for all batches, which the "
+                "model's settings do not give; contrast='full' does for MENTOR"
+            )
         self.model = model
         self.lr = lr
         self.k = k
+        self.cuda_graph = cuda_graph
+        self._captured: CapturedStep | None = None
+        self._replayed = False  # Whether the gradients of this step are there already.
         # Summed here and logged once an epoch: logging every step would cost more than Adam.
         self._terms: tuple[str, ...] = ()
         self._sums: Tensor | float = 0.0
@@ -47,13 +66,39 @@ class RecommenderModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the sum of the weighted loss terms."""
-        terms = self.model.loss(self.data, *batch)
-        values = torch.stack(list(terms.values()))
-        self._terms = tuple(terms)
+        values = self._replay(batch) if self.cuda_graph else None
+        self._replayed = values is not None
+        if values is None:
+            terms = self.model.loss(self.data, *batch)
+            values = torch.stack(list(terms.values()))
+            self._terms = tuple(terms)
         self._sums = self._sums + values.detach()
         self._finite = self._finite + values.isfinite()
         self._steps += 1
         return values.sum()
+
+    def _replay(self, batch: Batch) -> Tensor | None:
+        """Return the terms of a whole batch, its gradients set; ``None`` for the last, short one.
+
+        The first batch of a run is of the size to record.
+        """
+        if self._captured is None:
+            parameters = [p for p in self.model.parameters() if p.requires_grad]
+            self._captured = CapturedStep(
+                lambda held: self.model.loss(self.data, *held), parameters, batch
+            )
+            self._terms = self._captured.terms
+        return self._captured(batch) if self._captured.fits(batch) else None
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+        """Clear the gradients, unless a replay has just set them."""
+        if not self._replayed:
+            optimizer.zero_grad()
+
+    def backward(self, loss: Tensor) -> None:
+        """Run the backward pass, unless a replay has done so."""
+        if not self._replayed:
+            loss.backward()
 
     def on_train_epoch_start(self) -> None:
         """Start the sums anew."""
@@ -88,7 +133,7 @@ class RecommenderModule(L.LightningModule):
         """Rank a split with fresh representations."""
         self._rank(split)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Optimizer:
         """Return Adam in its fused form."""
         return torch.optim.Adam(self.model.parameters(), lr=self.lr, fused=True)
 

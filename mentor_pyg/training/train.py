@@ -56,6 +56,8 @@ class TrainingConfig:
     """Lengths of ranking to measure; the longest selects."""
     device: str = "auto"
     """``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``."""
+    cuda_graph: bool = False
+    """Whether training steps are replayed from a CUDA graph, on CUDA."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "batch_size"):
@@ -67,7 +69,9 @@ class TrainingConfig:
             raise ValueError(f"'seed' needs to be at least 0 (got {self.seed})")
         if not isinstance(self.k, tuple) or not self.k or min(self.k) < 1:
             raise ValueError(f"'k' needs a tuple of positive integers (got {self.k})")
-        resolve_device(self.device)
+        device = resolve_device(self.device)
+        if self.cuda_graph and device.type != "cuda":
+            raise ValueError(f"'cuda_graph' needs a CUDA device (got {device}); leave it out")
 
     @property
     def monitor(self) -> str:
@@ -117,7 +121,7 @@ def train(
     _rank(recommender, data, config.k)  # What cannot be ranked raises now, not after an epoch.
     described = describe_run(model, recommender, checksum, config)
     folder = RunFolder(out, described)
-    module = RecommenderModule(recommender, config.lr, config.k)
+    module = RecommenderModule(recommender, config.lr, config.k, config.cuda_graph)
     with quiet_lightning():
         _fit(module, datamodule, folder, config)
     best = torch.load(folder.best_checkpoint, map_location="cpu", weights_only=True)

@@ -1,0 +1,79 @@
+"""A training step recorded once as a CUDA graph and replayed for every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mentor_pyg.sampling import Batch
+
+__all__ = ["CapturedStep"]
+
+_WARM_UP_STEPS = 3
+"""Steps before the recording, in which libraries set up what may not be set up during one."""
+
+
+class CapturedStep:
+    """Forward and backward of batches of one size, without a launch per operation.
+
+    The first call records them; every call then copies the batch in and replays, which leaves
+    the gradients in the parameters' ``grad``, as ``backward`` would, and none added up. Random
+    numbers are drawn anew at every replay, from torch's default generator of the device; warm-up
+    and recording draw some too, so that a run with and one without graphs see different ones.
+
+    Args:
+        loss: The weighted loss terms of a batch; its shapes may depend on the size of the batch
+            and on nothing else, and it may not read values back from the device.
+        parameters: What the loss trains.
+        batch: A batch of the size to record.
+    """
+
+    def __init__(
+        self,
+        loss: Callable[[Batch], Mapping[str, Tensor]],
+        parameters: list[nn.Parameter],
+        batch: Batch,
+    ) -> None:
+        self._inputs = Batch(*(tensor.clone() for tensor in batch))
+        self._parameters = parameters
+        self.terms: tuple[str, ...] = ()
+        self._values = torch.empty(0)
+
+        self._gradients: tuple[Tensor | None, ...] = ()
+
+        def step() -> None:
+            terms = loss(self._inputs)
+            self.terms, self._values = tuple(terms), torch.stack(list(terms.values()))
+            self._gradients = torch.autograd.grad(self._values.sum(), parameters, allow_unused=True)
+
+        # What the recording made stays where it is: every replay writes there.
+        self._replay = _record(step, batch.user.device)
+
+    def fits(self, batch: Batch) -> bool:
+        """Return whether the batch is of the recorded size."""
+        return batch.user.shape == self._inputs.user.shape
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Set the gradients and return the weighted terms ``[num_terms]``, without gradient."""
+        for held, given in zip(self._inputs, batch, strict=True):
+            held.copy_(given)
+        self._replay()
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
+        return self._values.detach().clone()
+
+
+def _record(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """Return what runs ``step`` again."""
+    side = torch.cuda.Stream(device)  # Recording is not possible on the default stream.
+    side.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UP_STEPS):
+            step()
+    torch.cuda.current_stream(device).wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
