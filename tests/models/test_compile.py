@@ -69,6 +69,7 @@ def test_the_whole_loss_breaks_where_the_graphs_and_the_generators_are(
 ) -> None:
     model = MENTOR.from_data(tiny_data, MENTORConfig(backend="torch_csr"))
     batch = next(iter(BPRBatches(tiny_data)))
+    model.loss(tiny_data, *batch)  # Lays out the graphs.
     breaks = torch._dynamo.explain(model.loss)(tiny_data, *batch).graph_break_count
     # At remembered adjacencies, sparse products and numpy's generator; see docs/backends.md.
     assert 0 < breaks <= 30

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mentor_pyg.graph import Adjacency, normalize_rows
 from mentor_pyg.nn.conv.weighted_sum import WeightedSumConv
+from mentor_pyg.ops import propagate_layers
 
 __all__ = ["ItemSemanticConv"]
 
@@ -53,6 +54,8 @@ class ItemSemanticConv(WeightedSumConv):
         """Return the items with their neighbours added."""
         if self.num_layers == 0:
             return x
+        if self.num_layers == 1 and isinstance(edge_index, Adjacency) and edge_weight is None:
+            return propagate_layers(edge_index, x, num_layers=1, backend=self.backend)
         h = x
         for _ in range(self.num_layers):
             h = self.weighted_sum((h, None), edge_index, edge_weight, None)
