@@ -5,7 +5,7 @@ import importlib.util
 from functools import cache
 from types import ModuleType
 
-__all__ = ["has_package", "has_torch_scatter", "require"]
+__all__ = ["has_package", "has_torch_scatter", "has_triton", "require", "triton_is_interpreted"]
 
 
 @cache
@@ -24,6 +24,33 @@ def has_torch_scatter() -> bool:
     except (ImportError, OSError):
         return False
     return True
+
+
+@cache
+def has_triton() -> bool:
+    """Return whether Triton is installed and can be imported."""
+    if not has_package("triton"):
+        return False
+    try:
+        importlib.import_module("triton.language")
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+@cache
+def triton_is_interpreted() -> bool:
+    """Return whether Triton runs kernels in Python, without a GPU.
+
+    It does where ``TRITON_INTERPRET=1`` is set before it is first imported. Set later, the
+    variable turns new kernels into Python, but not those of Triton's own that they call.
+    """
+    if not has_triton():
+        return False
+    triton = importlib.import_module("triton")
+    return bool(triton.knobs.runtime.interpret) and not isinstance(
+        triton.language.sum, triton.JITFunction
+    )
 
 
 def require(package: str, *, extra: str, purpose: str) -> ModuleType:

@@ -1,7 +1,13 @@
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    # Before PyG, which imports Triton: without a GPU, its interpreter runs the kernels.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.datasets import SyntheticMultimodal

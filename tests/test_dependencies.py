@@ -1,19 +1,28 @@
 import importlib
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
 
 from mentor_pyg import dependencies
-from mentor_pyg.dependencies import has_package, has_torch_scatter, require
+from mentor_pyg.dependencies import (
+    has_package,
+    has_torch_scatter,
+    has_triton,
+    require,
+    triton_is_interpreted,
+)
 
 
 @pytest.fixture(autouse=True)
 def _fresh_probes() -> Iterator[None]:
     """Forget remembered answers before each test, and the made-up ones after it."""
-    probes = (has_package, has_torch_scatter)
+    probes = (has_package, has_torch_scatter, has_triton, triton_is_interpreted)
     for probe in probes:
         probe.cache_clear()
     yield
@@ -59,6 +68,56 @@ def test_has_torch_scatter_is_false_if_its_library_does_not_load(
     monkeypatch.setattr(dependencies, "has_package", lambda name: True)
     monkeypatch.setattr(importlib, "import_module", fail)
     assert not has_torch_scatter()
+
+
+def test_has_triton_agrees_with_import() -> None:
+    try:
+        importlib.import_module("triton.language")
+    except (ImportError, OSError):
+        assert not has_triton()
+    else:
+        assert has_triton()
+
+
+def test_has_triton_is_false_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependencies, "has_package", lambda name: False)
+    assert not has_triton()
+    assert not triton_is_interpreted()
+
+
+@pytest.mark.parametrize("error", [ImportError, OSError])
+def test_has_triton_is_false_if_it_does_not_import(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def fail(name: str) -> ModuleType:
+        raise error("undefined symbol")
+
+    monkeypatch.setattr(dependencies, "has_package", lambda name: True)
+    monkeypatch.setattr(importlib, "import_module", fail)
+    assert not has_triton()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+@pytest.mark.parametrize(
+    ("at_start", "later", "answer"),
+    [("1", "1", True), ("0", "0", False), ("0", "1", False), ("1", "0", False)],
+)
+def test_triton_is_interpreted_where_all_of_its_kernels_are(
+    at_start: str, later: str, answer: bool
+) -> None:
+    program = (
+        "import os, runpy, sys, triton.language\n"
+        "os.environ['TRITON_INTERPRET'] = sys.argv[2]\n"
+        "print(runpy.run_path(sys.argv[1])['triton_is_interpreted']())"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", program, dependencies.__file__, later],
+        env=os.environ | {"TRITON_INTERPRET": at_start},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed == f"{answer}\n"
 
 
 def test_require_returns_the_module() -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
+from mentor_pyg.graph.segments import RowSegments, split_rows
+
 __all__ = ["Adjacency"]
 
 
@@ -152,6 +154,12 @@ class Adjacency:
                 (self.num_targets, self.num_sources),
                 check_invariants=False,
             )
+
+    @cached_property
+    @torch.inference_mode(False)
+    def row_segments(self) -> RowSegments:
+        """The rows, long ones cut up, for kernels that share them out among many workers."""
+        return split_rows(self.rowptr)
 
     @property
     def transposed(self) -> Adjacency:

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.ops import edge_index, naive, native_csr, scatter, torch_csr
+from mentor_pyg.ops import edge_index, naive, native_csr, scatter, torch_csr, triton_csr
 from mentor_pyg.ops.noise import Noise
 
 __all__ = ["BACKENDS", "Backend", "FusedLayer", "choose_backend", "propagate"]
@@ -42,8 +42,12 @@ BACKENDS: dict[str, Backend] = {
     "edge_index": Backend(edge_index.propagate, edge_index.unavailable),
     "scatter": Backend(scatter.propagate, scatter.unavailable),
     "naive": Backend(naive.propagate, naive.unavailable),
+    "triton": Backend(triton_csr.propagate, triton_csr.unavailable, triton_csr.layer),
 }
-"""The backends by name, in the order in which ``"auto"`` tries them."""
+"""The backends by name, in the order in which ``"auto"`` tries them.
+
+What comes after ``"naive"``, which can always run, runs only if it is asked for by name.
+"""
 
 
 def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:

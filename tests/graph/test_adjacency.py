@@ -181,6 +181,7 @@ def test_to_keeps_everything(bipartite: Adjacency, symmetric: Adjacency) -> None
 def test_what_is_kept_can_be_saved_by_autograd(bipartite: Adjacency) -> None:
     with torch.inference_mode():
         kept = [bipartite.target, bipartite.csr, bipartite.edge_index, bipartite.transposed.col]
+        kept.append(bipartite.row_segments.table)
     assert not any(tensor.is_inference() for tensor in kept)
 
 
@@ -188,3 +189,12 @@ def test_repr(bipartite: Adjacency) -> None:
     assert repr(bipartite) == (
         "Adjacency(num_targets=6, num_sources=9, num_edges=7, is_symmetric=False)"
     )
+
+
+def test_row_segments_are_kept_and_cut_no_short_row(bipartite: Adjacency) -> None:
+    segments = bipartite.row_segments
+    assert bipartite.row_segments is segments
+    rowptr = bipartite.rowptr.tolist()
+    assert sorted(segments.table.tolist()) == [
+        [target, rowptr[target], rowptr[target + 1], -1] for target in range(TARGETS)
+    ]
