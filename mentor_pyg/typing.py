@@ -2,10 +2,12 @@
 
 from typing import Literal, TypeAlias
 
-__all__ = ["EdgeType", "Modality", "Semantics", "Split", "View"]
+__all__ = ["EdgeType", "Modality", "Precision", "Semantics", "Split", "View"]
 
 EdgeType: TypeAlias = tuple[str, str, str]
 Modality: TypeAlias = str
+Precision: TypeAlias = Literal["ieee", "tf32x3", "tf32", "bf16"]
+"""What products of float32 matrices are rounded to; sums are float32 in all of them."""
 View: TypeAlias = str
 """A key of :class:`~mentor_pyg.data.Representations`: ``"fused"``, ``"id"`` or a modality."""
 Semantics: TypeAlias = Literal["paper", "released"]

@@ -2,28 +2,63 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mentor_pyg.losses import info_nce_chunked, info_nce_triton
+from mentor_pyg.typing import Precision
+
 __all__ = ["INFO_NCE_BACKENDS", "InfoNCELoss", "info_nce"]
 
-INFO_NCE_BACKENDS = ("chunked", "naive")
+logger = logging.getLogger(__name__)
 
-_CHUNK_ELEMENTS = {"cpu": 5 * 2**20, "cuda": 2**26}
-"""Similarities held at a time: near the cache on the CPU, enough to fill a GPU there."""
-
-_CHUNK_MULTIPLE = 64
-"""Products of other numbers of anchors are slower; so many at least still are O(N d) memory."""
-
-_MIN_UNSHIFTED_TEMPERATURE = 0.025
-"""From here up, exp(cos / t) <= exp(40) is summed in float32 without a shift."""
+_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-def info_nce(view_a: Tensor, view_b: Tensor, temperature: float, backend: str = "auto") -> Tensor:
+def _naive_unavailable(view: Tensor, temperature: float, precision: Precision) -> str | None:
+    return None if precision == "ieee" else "it has no other than ieee"
+
+
+def _naive(view_a: Tensor, view_b: Tensor, temperature: float, precision: Precision) -> Tensor:
+    # Half precision overflows in the exponential and loses small terms in sums over N.
+    dtype = torch.promote_types(view_a.dtype, torch.float32)
+    a, b = F.normalize(view_a.to(dtype)), F.normalize(view_b.to(dtype))
+    return F.cross_entropy(a @ b.t() / temperature, torch.arange(len(a), device=a.device))
+
+
+class _Backend(NamedTuple):
+    loss: Callable[[Tensor, Tensor, float, Precision], Tensor]
+    unavailable: Callable[[Tensor, float, Precision], str | None]
+    """Why the backend cannot run on such views; ``None`` where it can."""
+
+
+_BACKENDS = {
+    "triton": _Backend(info_nce_triton.loss, info_nce_triton.unavailable),
+    "chunked": _Backend(info_nce_chunked.loss, info_nce_chunked.unavailable),
+    "naive": _Backend(_naive, _naive_unavailable),
+}
+
+_AUTO = {"cuda": ("chunked", "triton")}
+"""The backends that ``"auto"`` tries on a device, in this order; elsewhere ``"chunked"`` alone."""
+
+INFO_NCE_BACKENDS = tuple(_BACKENDS)
+"""The names of the backends."""
+
+
+def info_nce(
+    view_a: Tensor,
+    view_b: Tensor,
+    temperature: float,
+    backend: str = "auto",
+    precision: Precision = "ieee",
+) -> Tensor:
     r"""Contrast two views of the same nodes, every other node being a negative.
 
     .. math::
@@ -40,14 +75,23 @@ def info_nce(view_a: Tensor, view_b: Tensor, temperature: float, backend: str = 
         temperature: The temperature :math:`\tau`.
         backend: ``"naive"`` holds the ``N x N`` matrix. ``"chunked"`` takes rows a few at a time
             and forms the gradient on the way, so that it holds :math:`O(N d)` values and spends
-            :math:`6 N^2 d` operations. ``"auto"`` is ``"chunked"``.
+            :math:`6 N^2 d` operations. ``"triton"`` streams over all pairs on a GPU and keeps
+            none, in :math:`8 N^2 d` operations. ``"auto"`` is ``"chunked"``, and on CUDA
+            ``"triton"`` for what that lacks. A backend asked for by name runs or raises.
+        precision: What the factors of the matrix products are rounded to; sums, and all that is
+            not a product of matrices, are float32 in each. ``"ieee"``: nothing. ``"tf32"``: 10
+            bits of mantissa. ``"tf32x3"``: three tf32 products, about as exact as float32.
+            ``"bf16"``: 7 bits. ``"triton"`` has all of them, ``"chunked"`` has ``"tf32"`` and
+            ``"bf16"`` on a GPU and ``"bf16"`` on a CPU that multiplies it in hardware; ``"naive"``
+            has ``"ieee"`` alone, and takes what torch is set to for it.
 
     Returns:
         The mean over the anchors, a scalar. It is computed in float32 at least, under autocast
-        too; ``"chunked"`` cannot be differentiated twice.
+        too; only ``"naive"`` can be differentiated twice.
 
     Raises:
         ValueError: If shapes differ, there are no rows, or an argument is out of range.
+        RuntimeError: If the backend or the precision asked for cannot run; the message says why.
 
     Examples:
         >>> view = torch.eye(4)
@@ -55,94 +99,77 @@ def info_nce(view_a: Tensor, view_b: Tensor, temperature: float, backend: str = 
         >>> bool(torch.isclose(loss, torch.tensor((math.exp(2) + 3) / math.exp(2)).log()))
         True
     """
+    _check_views(view_a, view_b)
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"'temperature' needs to be a positive number (got {temperature})")
+    if precision not in _PRECISIONS:
+        raise ValueError(f"'precision' needs to be one of {list(_PRECISIONS)} (got {precision!r})")
+    backend = _choose_backend(view_a, temperature, backend, precision)
+    with torch.autocast(view_a.device.type, enabled=False):
+        return _BACKENDS[backend].loss(view_a, view_b, temperature, precision)
+
+
+def _check_views(view_a: Tensor, view_b: Tensor) -> None:
     if view_a.dim() != 2 or view_a.shape != view_b.shape:
         raise ValueError(
             f"'view_a' and 'view_b' need one shape [N, d] "
             f"(got {list(view_a.shape)} and {list(view_b.shape)})"
         )
+    if view_a.device != view_b.device:
+        raise ValueError(
+            f"'view_a' and 'view_b' need to be on one device "
+            f"(got {view_a.device} and {view_b.device})"
+        )
     if view_a.size(0) == 0:
         raise ValueError("'view_a' needs at least one row (got none)")
-    if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"'temperature' needs to be a positive number (got {temperature})")
-    if backend not in ("auto", *INFO_NCE_BACKENDS):
+
+
+def _choose_backend(view: Tensor, temperature: float, backend: str, precision: Precision) -> str:
+    """Return the name of the backend to run."""
+    if backend not in ("auto", *_BACKENDS):
         raise ValueError(
             f"'backend' needs to be 'auto' or one of {list(INFO_NCE_BACKENDS)} (got {backend!r})"
         )
-    # Half precision overflows in the exponential and loses small terms in sums over N.
-    dtype = torch.promote_types(view_a.dtype, torch.float32)
-    with torch.autocast(view_a.device.type, enabled=False):
-        a, b = F.normalize(view_a.to(dtype)), F.normalize(view_b.to(dtype))
-        if backend == "naive":
-            return F.cross_entropy(a @ b.t() / temperature, torch.arange(len(a), device=a.device))
-        loss: Tensor = _ChunkedInfoNCE.apply(a, b, temperature)  # type: ignore[no-untyped-call]
-    return loss
-
-
-class _ChunkedInfoNCE(torch.autograd.Function):
-    """InfoNCE of unit rows. Gradients are formed in the forward, while a chunk is at hand."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, temperature: float) -> Tensor:
-        num_rows = a.size(0)
-        needs_a, needs_b = ctx.needs_input_grad[:2]
-        # At the positives: d loss / d a_i holds -b_i / (N t), and the other way round.
-        grad_a = -b if needs_a else None
-        grad_b = -a if needs_b else None
-        elements = _CHUNK_ELEMENTS.get(a.device.type, _CHUNK_ELEMENTS["cpu"])
-        rows = elements // num_rows // _CHUNK_MULTIPLE * _CHUNK_MULTIPLE
-        rows = min(num_rows, max(_CHUNK_MULTIPLE, rows))
-        buffer = a.new_empty(num_rows * rows)
-        total = a.new_zeros((), dtype=torch.float64)
-        for start in range(0, num_rows, rows):
-            chunk = slice(start, min(start + rows, num_rows))
-            scaled = a[chunk] / temperature
-            # [N, rows]: on the CPU this product is 1.5 times as fast as its transpose.
-            p = buffer[: num_rows * len(scaled)].view(num_rows, -1)
-            torch.mm(b, scaled.t(), out=p)
-            # A copy, since float64 similarities are overwritten below.
-            positive = p.diagonal(offset=-start).to(torch.float64, copy=True)
-            if temperature < _MIN_UNSHIFTED_TEMPERATURE:
-                shift = p.amax(dim=0)
-                p.sub_(shift)
-                positive = positive - shift
-            z = p.exp_().sum(dim=0)  # [rows]
-            total += z.double().log().sum() - positive.sum()
-            if grad_a is not None:
-                grad_a[chunk].add_(torch.mm(p.t(), b).div_(z.unsqueeze(1)))
-            if grad_b is not None:
-                grad_b.addmm_(p, a[chunk] / z.unsqueeze(1))
-        ctx.save_for_backward(grad_a, grad_b)
-        ctx.scale = 1.0 / (num_rows * temperature)
-        return (total / num_rows).to(a.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        if torch.is_grad_enabled():  # Saved gradients are constants: silently wrong from here on.
-            raise RuntimeError(
-                "the chunked InfoNCE cannot be differentiated twice (create_graph=True); "
-                "use backend='naive'"
-            )
-        scale = grads[0] * ctx.scale
-        grad_a, grad_b = ctx.saved_tensors
-        return (
-            None if grad_a is None else grad_a * scale,
-            None if grad_b is None else grad_b * scale,
-            None,
+    tried = _AUTO.get(view.device.type, ("chunked",)) if backend == "auto" else (backend,)
+    reasons = {name: _BACKENDS[name].unavailable(view, temperature, precision) for name in tried}
+    for name, reason in reasons.items():
+        if reason is None:
+            if backend == "auto" and not torch.compiler.is_compiling():
+                _log_choice(name, view.device.type, precision)
+            return name
+    raise RuntimeError(
+        "; ".join(
+            f"backend {name!r} cannot run with precision {precision!r}: {reason}"
+            for name, reason in reasons.items()
         )
+    )
+
+
+@cache
+def _log_choice(backend: str, device: str, precision: str) -> None:
+    logger.info(
+        "info_nce(backend='auto', precision=%r) runs '%s' on %s", precision, backend, device
+    )
 
 
 class InfoNCELoss(nn.Module):
     """:func:`info_nce` as a module."""
 
-    def __init__(self, temperature: float = 0.2, backend: str = "auto") -> None:
+    def __init__(
+        self, temperature: float = 0.2, backend: str = "auto", precision: Precision = "ieee"
+    ) -> None:
         super().__init__()
         self.temperature = temperature
         self.backend = backend
+        self.precision: Precision = precision
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> Tensor:
         """Return the loss of two views ``[N, d]``."""
-        return info_nce(view_a, view_b, self.temperature, self.backend)
+        return info_nce(view_a, view_b, self.temperature, self.backend, self.precision)
 
     def extra_repr(self) -> str:
         """Return what ``repr`` shows."""
-        return f"temperature={self.temperature:g}, backend={self.backend!r}"
+        return (
+            f"temperature={self.temperature:g}, backend={self.backend!r}, "
+            f"precision={self.precision!r}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self, cast
 
 import torch
@@ -259,9 +260,11 @@ class MENTOR(Recommender):
                 nodes = self._nodes(data, encoders)
             views.append(self._represent(data, nodes, (view, draws)))
         a, b = views
-        temperature = self.config.temperature
-        return info_nce(a.user["fused"][users], b.user["fused"][users], temperature) + info_nce(
-            a.item["fused"][items], b.item["fused"][items], temperature
+        contrast = partial(
+            info_nce, temperature=self.config.temperature, precision=self.config.precision
+        )
+        return contrast(a.user["fused"][users], b.user["fused"][users]) + contrast(
+            a.item["fused"][items], b.item["fused"][items]
         )
 
     def _contrasted(self, user: Tensor, pos_item: Tensor) -> tuple[Tensor | slice, Tensor | slice]:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from mentor_pyg.models.config import ModelConfig, check_at_least_zero
 from mentor_pyg.nn import AlignmentLevel
-from mentor_pyg.typing import Semantics
+from mentor_pyg.typing import Precision, Semantics
 
 __all__ = ["Contrast", "MENTORConfig"]
 
@@ -49,6 +49,8 @@ class MENTORConfig(ModelConfig):
     """Temperature of the contrast between perturbed views."""
     contrast: Contrast = "full"
     """``"full"``: all users and items are negatives, exactly. ``"batch"``: those of the batch."""
+    precision: Precision = "ieee"
+    """What the products of the contrast are rounded to; see :func:`mentor_pyg.losses.info_nce`."""
     reg_weight: float = 1e-3
     """Weight of the penalty on preferences and modality weights."""
     backend: str = "auto"
@@ -62,6 +64,11 @@ class MENTORConfig(ModelConfig):
             )
         if self.contrast not in get_args(Contrast):
             raise ValueError(f"'contrast' needs to be 'full' or 'batch' (got {self.contrast!r})")
+        if self.precision not in get_args(Precision):
+            raise ValueError(
+                f"'precision' needs to be one of {list(get_args(Precision))} "
+                f"(got {self.precision!r})"
+            )
         check_at_least_zero(self, "num_layers", "num_item_layers", "noise_scale", "reg_weight")
         check_at_least_zero(self, "align_weight", "mask_weight", "perturb_weight")
         if not 0 < self.temperature < float("inf"):

@@ -1,28 +1,24 @@
+import logging
 import math
 import sys
-from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from mentor_pyg.losses import INFO_NCE_BACKENDS, InfoNCELoss, info_nce
+from mentor_pyg.losses import INFO_NCE_BACKENDS, InfoNCELoss, info_nce, info_nce_chunked
+from mentor_pyg.typing import Precision
+from tests.losses.views import assert_near, random_views, value_and_grads
 
-MODULE = sys.modules[info_nce.__module__]  # The function hides its module in the package.
-MakeChunks = Callable[..., None]
 TEMPERATURES = (0.01, 0.02, 0.2, 1.0)
-
-
-def random_views(
-    num_rows: int, dtype: torch.dtype = torch.float32, channels: int = 6
-) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(num_rows)
-    a = torch.randn(num_rows, channels, generator=generator, dtype=torch.float64)
-    b = a + 0.5 * torch.randn(num_rows, channels, generator=generator, dtype=torch.float64)
-    return 3 * a.to(dtype), b.to(dtype)
+MODULE = sys.modules[info_nce.__module__]  # The function hides its module in the package.
+ON_CUDA: Any = SimpleNamespace(device=torch.device("cuda"))
+"""As much of a view as the choice of a backend looks at."""
+BACKENDS = [name for name in INFO_NCE_BACKENDS if name != "triton"]
+"""Those that run everywhere, in float64 too."""
 
 
 def looped(view_a: Tensor, view_b: Tensor, temperature: float) -> Tensor:
@@ -39,55 +35,7 @@ def looped(view_a: Tensor, view_b: Tensor, temperature: float) -> Tensor:
     return total / len(a)
 
 
-def value_and_grads(loss: Any, views: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    a, b = (view.clone().requires_grad_() for view in views)
-    value = loss(a, b)
-    grad_a, grad_b = torch.autograd.grad(2 * value, (a, b))
-    return value.detach(), grad_a, grad_b
-
-
-def assert_near(actual: Tensor, expected: Tensor, relative: float) -> None:
-    """Compare within ``relative`` of the largest entry."""
-    scale = float(expected.abs().max())
-    torch.testing.assert_close(
-        actual.double(), expected.double(), rtol=0, atol=relative * scale + 1e-30
-    )
-
-
-class LargestResult(TorchDispatchMode):
-    """Records the most entries of any tensor that an operation gives."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.numel = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> object:
-        out = func(*args, **(kwargs or {}))
-        for result in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(result, Tensor):
-                self.numel = max(self.numel, result.numel())
-        return out
-
-
-@pytest.fixture
-def make_chunks(monkeypatch: pytest.MonkeyPatch) -> MakeChunks:
-    """Return a function that sets how many similarities, and at least rows, a chunk has."""
-
-    def make(elements: int, multiple: int = 1) -> None:
-        monkeypatch.setitem(MODULE._CHUNK_ELEMENTS, "cpu", elements)
-        monkeypatch.setattr(MODULE, "_CHUNK_MULTIPLE", multiple)
-
-    return make
-
-
-@pytest.fixture(params=[1, 3, 8, 10**6])
-def rows_per_chunk(request: pytest.FixtureRequest) -> int:
-    return request.param
-
-
-@pytest.mark.parametrize("backend", INFO_NCE_BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 @pytest.mark.parametrize("num_rows", [1, 2, 7])
 def test_equals_the_definition(num_rows: int, temperature: float, backend: str) -> None:
@@ -97,92 +45,16 @@ def test_equals_the_definition(num_rows: int, temperature: float, backend: str) 
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("temperature", TEMPERATURES)
-@pytest.mark.parametrize("num_rows", [1, 2, 8, 17, 64])
-def test_chunked_equals_naive(
-    num_rows: int, temperature: float, rows_per_chunk: int, make_chunks: MakeChunks
-) -> None:
-    make_chunks(rows_per_chunk * num_rows)
-    views = random_views(num_rows)
-    exact = tuple(view.double() for view in views)
-    expected = value_and_grads(lambda a, b: info_nce(a, b, temperature, "naive"), exact)
-    actual = value_and_grads(lambda a, b: info_nce(a, b, temperature, "chunked"), views)
-    # Similarities are right to 6e-8, and divided by the temperature.
-    torch.testing.assert_close(actual[0].double(), expected[0], rtol=1e-5, atol=2e-7 / temperature)
-    for grad, wanted in zip(actual[1:], expected[1:], strict=True):
-        assert grad.dtype == torch.float32
-        scale = float(wanted.abs().max())
-        # Where an anchor is sure of its positive, the gradient is a difference of near equals.
-        atol = 1e-5 * scale + 2e-7 / temperature
-        torch.testing.assert_close(grad.double(), wanted, rtol=0, atol=atol)
-
-
-def test_fewer_elements_than_rows_make_chunks_of_one_row(make_chunks: MakeChunks) -> None:
-    views = random_views(9, torch.float64)
-    expected = value_and_grads(lambda a, b: info_nce(a, b, 0.2, "naive"), views)
-    make_chunks(4)
-    actual = value_and_grads(lambda a, b: info_nce(a, b, 0.2), views)
-    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-14)
-
-
-def test_gradcheck(make_chunks: MakeChunks) -> None:
-    make_chunks(2 * 5)
-    a, b = (view.requires_grad_() for view in random_views(5, torch.float64))
-    assert torch.autograd.gradcheck(lambda x, y: info_nce(x, y, 0.3, "chunked"), (a, b))
-
-
-@pytest.mark.parametrize(("needs_a", "needs_b"), [(True, False), (False, True), (False, False)])
-@pytest.mark.parametrize("temperature", [0.02, 0.2])
-def test_only_the_gradients_asked_for(needs_a: bool, needs_b: bool, temperature: float) -> None:
-    views = random_views(11, torch.float64)
-    value, *grads = value_and_grads(lambda a, b: info_nce(a, b, temperature, "naive"), views)
-    a, b = (
-        v.clone().requires_grad_(needs) for v, needs in zip(views, (needs_a, needs_b), strict=True)
-    )
-    loss = info_nce(a, b, temperature, "chunked")
-    torch.testing.assert_close(loss.detach(), value)
-    assert loss.requires_grad == (needs_a or needs_b)
-    if loss.requires_grad:
-        (2 * loss).backward()
-    for view, needs, grad in zip((a, b), (needs_a, needs_b), grads, strict=True):
-        assert (view.grad is not None) == needs
-        if view.grad is not None:
-            torch.testing.assert_close(view.grad, grad)
-
-
 def test_without_grad_mode() -> None:
     a, b = (view.requires_grad_() for view in random_views(11))
     with torch.no_grad():
         assert not info_nce(a, b, 0.2).requires_grad
 
 
-def test_one_view_contrasted_with_itself() -> None:
-    (view, _) = random_views(9, torch.float64)
-    x, y = view.clone().requires_grad_(), view.clone().requires_grad_()
-    info_nce(x, x, 0.2, "chunked").backward()
-    info_nce(y, y, 0.2, "naive").backward()
-    torch.testing.assert_close(x.grad, y.grad)
-
-
 def test_non_contiguous_views() -> None:
     a, b = random_views(7, torch.float64)
     strided = a.t().contiguous().t()
     torch.testing.assert_close(info_nce(strided, b, 0.2), info_nce(a, b, 0.2))
-
-
-@pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_zero_rows(temperature: float) -> None:
-    """They are orthogonal to everything and poison no other row's gradient."""
-    a, b = random_views(10, torch.float64)
-    a[3] = b[3] = b[7] = 0
-    others = torch.arange(10) != 3
-    chunked = value_and_grads(lambda x, y: info_nce(x, y, temperature, "chunked"), (a, b))
-    naive = value_and_grads(lambda x, y: info_nce(x, y, temperature, "naive"), (a, b))
-    torch.testing.assert_close(chunked[0], naive[0])
-    torch.testing.assert_close(chunked[1][others], naive[1][others], rtol=1e-7, atol=1e-12)
-    for grad, expected in zip(chunked[1:], naive[1:], strict=True):
-        assert grad.isfinite().all()
-        assert_near(grad, expected, 1e-9)
 
 
 def test_all_rows_zero() -> None:
@@ -206,10 +78,10 @@ def test_finite_at_extreme_temperatures(temperature: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("backend", INFO_NCE_BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_half_precision_is_computed_in_float32(dtype: torch.dtype, backend: str) -> None:
     views = random_views(50, dtype)
-    exact = tuple(view.double() for view in views)
+    exact = (views[0].double(), views[1].double())
     # exp(1 / 0.05) is beyond float16.
     value, *grads = value_and_grads(lambda a, b: info_nce(a, b, 0.05, backend), views)
     expected, *wanted = value_and_grads(lambda a, b: info_nce(a, b, 0.05, "naive"), exact)
@@ -220,7 +92,7 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype, backend: str)
         assert_near(grad, want, 2 * torch.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("backend", INFO_NCE_BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_autocast_changes_nothing(backend: str) -> None:
     views = random_views(50)
     expected = value_and_grads(lambda a, b: info_nce(a, b, 0.2, backend), views)
@@ -233,41 +105,81 @@ def test_autocast_changes_nothing(backend: str) -> None:
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
-def test_second_derivatives() -> None:
+def test_naive_can_be_differentiated_twice() -> None:
     a, b = (view.requires_grad_() for view in random_views(5, torch.float64))
     assert torch.autograd.gradgradcheck(lambda x, y: info_nce(x, y, 0.5, "naive"), (a, b))
-    with pytest.raises(RuntimeError, match=r"cannot be differentiated twice.*backend='naive'"):
-        torch.autograd.grad(info_nce(a, b, 0.5, "chunked"), a, create_graph=True)
 
 
-@pytest.mark.parametrize(("elements", "multiple"), [(2**13, 1), (1, 16)])
-def test_chunked_never_holds_all_similarities(
-    elements: int, multiple: int, make_chunks: MakeChunks
-) -> None:
-    num_rows, channels = 500, 8
-    make_chunks(elements, multiple)
-    largest = {}
-    for backend in INFO_NCE_BACKENDS:
-        a, b = (view.requires_grad_() for view in random_views(num_rows, channels=channels))
-        with LargestResult() as mode:
-            info_nce(a, b, 0.2, backend).backward()
-        largest[backend] = mode.numel
-    assert largest["naive"] >= num_rows**2
-    assert largest["chunked"] <= max(elements, multiple * num_rows)
-
-
-def test_auto_is_chunked(make_chunks: MakeChunks) -> None:
+def test_auto_is_chunked_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(info_nce_chunked._CHUNK_ELEMENTS, "cpu", 12 * 5)
+    monkeypatch.setattr(info_nce_chunked, "_CHUNK_MULTIPLE", 1)
     views = random_views(12)
-    make_chunks(12 * 5)
     auto = value_and_grads(lambda a, b: info_nce(a, b, 0.2), views)
     chunked = value_and_grads(lambda a, b: info_nce(a, b, 0.2, "chunked"), views)
     torch.testing.assert_close(auto, chunked, rtol=0, atol=0)
+
+
+def test_logs_the_choice_once(caplog: pytest.LogCaptureFixture) -> None:
+    MODULE._log_choice.cache_clear()
+    with caplog.at_level(logging.INFO, logger=MODULE.logger.name):
+        for _ in range(2):
+            info_nce(*random_views(3), 0.2)
+        info_nce(*random_views(3), 0.2, "naive")
+    assert [record.getMessage() for record in caplog.records] == [
+        "info_nce(backend='auto', precision='ieee') runs 'chunked' on cpu"
+    ]
+
+
+def test_traced_without_a_graph_break() -> None:
+    # Within a model that torch.compile is given.
+    views = random_views(5)
+    traced = torch.compile(
+        lambda a, b: info_nce(a, b, 0.2), backend="eager", fullgraph=True, dynamic=False
+    )
+    actual = value_and_grads(traced, views)
+    expected = value_and_grads(lambda a, b: info_nce(a, b, 0.2), views)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_equals_the_line_in_its_docstring() -> None:
     a, b = random_views(20)
     logits = F.normalize(a) @ F.normalize(b).t() / 0.2
     torch.testing.assert_close(info_nce(a, b, 0.2), F.cross_entropy(logits, torch.arange(20)))
+
+
+@pytest.fixture
+def reasons(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """Why each backend cannot run; the test's to set."""
+    reasons: dict[str, str | None] = dict.fromkeys(INFO_NCE_BACKENDS)
+    for name, backend in MODULE._BACKENDS.items():
+        fake = backend._replace(unavailable=lambda *_, name=name: reasons[name])
+        monkeypatch.setitem(MODULE._BACKENDS, name, fake)
+    return reasons
+
+
+def test_auto_is_chunked_on_cuda(reasons: dict[str, str | None]) -> None:
+    assert MODULE._choose_backend(ON_CUDA, 0.2, "auto", "tf32") == "chunked"
+
+
+def test_auto_is_triton_where_torch_lacks_the_precision(reasons: dict[str, str | None]) -> None:
+    reasons["chunked"] = "torch has none"
+    assert MODULE._choose_backend(ON_CUDA, 0.2, "auto", "tf32x3") == "triton"
+
+
+def test_auto_is_never_naive(reasons: dict[str, str | None]) -> None:
+    reasons["triton"], reasons["chunked"] = "it is too wide", "torch has none"
+    match = (
+        "'chunked' cannot run with precision 'tf32x3': torch has none; "
+        "backend 'triton' cannot run with precision 'tf32x3': it is too wide"
+    )
+    with pytest.raises(RuntimeError, match=match):
+        MODULE._choose_backend(ON_CUDA, 0.2, "auto", "tf32x3")
+
+
+def test_a_backend_asked_for_by_name_raises(reasons: dict[str, str | None]) -> None:
+    reasons["triton"] = "it is too wide"
+    with pytest.raises(RuntimeError, match=r"^backend 'triton' cannot run .*: it is too wide$"):
+        MODULE._choose_backend(ON_CUDA, 0.2, "triton", "ieee")
 
 
 @pytest.mark.parametrize(
@@ -283,6 +195,11 @@ def test_refuses_no_rows() -> None:
         info_nce(torch.ones(0, 4), torch.ones(0, 4), 0.2)
 
 
+def test_refuses_two_devices() -> None:
+    with pytest.raises(ValueError, match=r"on one device \(got cpu and meta\)"):
+        info_nce(torch.ones(3, 4), torch.ones(3, 4, device="meta"), 0.2)
+
+
 @pytest.mark.parametrize("temperature", [0.0, -0.2, math.inf, math.nan])
 def test_refuses_temperature(temperature: float) -> None:
     with pytest.raises(ValueError, match="'temperature' needs to be a positive number"):
@@ -290,12 +207,30 @@ def test_refuses_temperature(temperature: float) -> None:
 
 
 def test_refuses_backend() -> None:
-    with pytest.raises(ValueError, match=r"'auto' or one of \['chunked', 'naive'\] \(got 'fast'\)"):
+    known = r"'auto' or one of \['triton', 'chunked', 'naive'\] \(got 'fast'\)"
+    with pytest.raises(ValueError, match=known):
         info_nce(*random_views(3), 0.2, backend="fast")
+
+
+def test_refuses_precision() -> None:
+    known = r"'precision' needs .* \['ieee', 'tf32x3', 'tf32', 'bf16'\] \(got 'fp8'\)"
+    with pytest.raises(ValueError, match=known):
+        info_nce(*random_views(3), 0.2, precision="fp8")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", [name for name in get_args(Precision) if name != "ieee"])
+def test_naive_refuses_all_but_ieee(precision: Precision) -> None:
+    with pytest.raises(RuntimeError, match=f"'naive' cannot run with precision '{precision}'"):
+        info_nce(*random_views(3), 0.2, "naive", precision)
 
 
 def test_module() -> None:
     views = random_views(6)
     module = InfoNCELoss(temperature=0.4, backend="naive")
-    assert repr(module) == "InfoNCELoss(temperature=0.4, backend='naive')"
+    assert repr(module) == "InfoNCELoss(temperature=0.4, backend='naive', precision='ieee')"
     torch.testing.assert_close(module(*views), info_nce(*views, 0.4))
+
+
+def test_module_passes_its_precision_on() -> None:
+    with pytest.raises(RuntimeError, match="precision 'tf32x3'"):
+        InfoNCELoss(precision="tf32x3")(*random_views(6))

@@ -303,6 +303,12 @@ def test_contrast_within_the_batch_trains(data: HeteroData) -> None:
     assert losses[-1] < 0.95 * losses[0]
 
 
+def test_a_precision_that_the_machine_lacks_is_refused(data: HeteroData) -> None:
+    model = MENTOR.from_data(data, MENTORConfig(precision="tf32"))
+    with pytest.raises(RuntimeError, match="cannot run with precision 'tf32'"):
+        model.loss(data, *first_batch(data))
+
+
 @pytest.mark.parametrize("backend", ["naive", "edge_index", "torch_csr"])  # Others: tests/ops.
 def test_backends_agree(backend: str, data: HeteroData) -> None:
     model = MENTOR.from_data(data)

@@ -48,6 +48,7 @@ def test_levels_by_name_or_enum(as_given: type) -> None:
     [
         ("semantics", "paperr", r"'paper' or 'released' \(got 'paperr'\)"),
         ("contrast", "none", r"'full' or 'batch' \(got 'none'\)"),
+        ("precision", "fp8", r"one of \['ieee', 'tf32x3', 'tf32', 'bf16'\] \(got 'fp8'\)"),
         ("num_layers", -1, r"at least 0 \(got -1\)"),
         ("num_item_layers", -1, r"at least 0 \(got -1\)"),
         ("noise_scale", -0.1, r"at least 0 \(got -0.1\)"),

@@ -1,0 +1,307 @@
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mentor_pyg.losses import info_nce, info_nce_chunked
+from mentor_pyg.typing import Precision
+from tests.losses.views import LargestResult, assert_near, random_views, value_and_grads
+
+MakeChunks = Callable[..., None]
+TEMPERATURES = (0.01, 0.02, 0.2, 1.0)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def chunked(
+    temperature: float, precision: Precision = "ieee"
+) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda a, b: info_nce(a, b, temperature, "chunked", precision)
+
+
+def naive(temperature: float) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda a, b: info_nce(a, b, temperature, "naive")
+
+
+@pytest.fixture
+def make_chunks(monkeypatch: pytest.MonkeyPatch) -> MakeChunks:
+    """Return a function that sets how many similarities, and at least rows, a chunk has."""
+
+    def make(elements: int, multiple: int = 1) -> None:
+        monkeypatch.setitem(info_nce_chunked._CHUNK_ELEMENTS, "cpu", elements)
+        monkeypatch.setattr(info_nce_chunked, "_CHUNK_MULTIPLE", multiple)
+
+    return make
+
+
+@pytest.fixture(params=[1, 3, 8, 10**6])
+def rows_per_chunk(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("num_rows", [1, 2, 8, 17, 64])
+def test_equals_naive(
+    num_rows: int, temperature: float, rows_per_chunk: int, make_chunks: MakeChunks
+) -> None:
+    make_chunks(rows_per_chunk * num_rows)
+    a, b = random_views(num_rows)
+    expected = value_and_grads(naive(temperature), (a.double(), b.double()))
+    actual = value_and_grads(chunked(temperature), (a, b))
+    # Similarities are right to 6e-8, and divided by the temperature.
+    torch.testing.assert_close(actual[0].double(), expected[0], rtol=1e-5, atol=2e-7 / temperature)
+    for grad, wanted in zip(actual[1:], expected[1:], strict=True):
+        assert grad.dtype == torch.float32
+        scale = float(wanted.abs().max())
+        # Where an anchor is sure of its positive, the gradient is a difference of near equals.
+        atol = 1e-5 * scale + 2e-7 / temperature
+        torch.testing.assert_close(grad.double(), wanted, rtol=0, atol=atol)
+
+
+def test_fewer_elements_than_rows_make_chunks_of_one_row(make_chunks: MakeChunks) -> None:
+    views = random_views(9, torch.float64)
+    make_chunks(4)
+    actual, expected = (value_and_grads(loss(0.2), views) for loss in (chunked, naive))
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_gradcheck(make_chunks: MakeChunks) -> None:
+    make_chunks(2 * 5)
+    a, b = (view.requires_grad_() for view in random_views(5, torch.float64))
+    assert torch.autograd.gradcheck(chunked(0.3), (a, b))
+
+
+@pytest.mark.parametrize(("needs_a", "needs_b"), [(True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("temperature", [0.02, 0.2])
+def test_only_the_gradients_asked_for(needs_a: bool, needs_b: bool, temperature: float) -> None:
+    views = random_views(11, torch.float64)
+    value, *grads = value_and_grads(naive(temperature), views)
+    a, b = (
+        v.clone().requires_grad_(needs) for v, needs in zip(views, (needs_a, needs_b), strict=True)
+    )
+    loss = info_nce(a, b, temperature, "chunked")
+    torch.testing.assert_close(loss.detach(), value)
+    assert loss.requires_grad == (needs_a or needs_b)
+    if loss.requires_grad:
+        (2 * loss).backward()
+    for view, needs, grad in zip((a, b), (needs_a, needs_b), grads, strict=True):
+        assert (view.grad is not None) == needs
+        if view.grad is not None:
+            torch.testing.assert_close(view.grad, grad)
+
+
+def test_without_grad_mode_there_is_one_product() -> None:
+    views = tuple(view.requires_grad_() for view in random_views(11))
+    with torch.no_grad(), Products() as products:
+        info_nce(*views, 0.2, "chunked")
+    assert len(products.precisions) == 1
+    with Products() as products:
+        info_nce(*views, 0.2, "chunked")
+    assert len(products.precisions) == 3
+
+
+def test_one_view_contrasted_with_itself() -> None:
+    (view, _) = random_views(9, torch.float64)
+    x, y = view.clone().requires_grad_(), view.clone().requires_grad_()
+    info_nce(x, x, 0.2, "chunked").backward()
+    info_nce(y, y, 0.2, "naive").backward()
+    torch.testing.assert_close(x.grad, y.grad)
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_zero_rows(temperature: float) -> None:
+    """They are orthogonal to everything and poison no other row's gradient."""
+    a, b = random_views(10, torch.float64)
+    a[3] = b[3] = b[7] = 0
+    others = torch.arange(10) != 3
+    actual = value_and_grads(chunked(temperature), (a, b))
+    expected = value_and_grads(naive(temperature), (a, b))
+    torch.testing.assert_close(actual[0], expected[0])
+    torch.testing.assert_close(actual[1][others], expected[1][others], rtol=1e-7, atol=1e-12)
+    for grad, wanted in zip(actual[1:], expected[1:], strict=True):
+        assert grad.isfinite().all()
+        assert_near(grad, wanted, 1e-9)
+
+
+def test_refuses_second_derivatives() -> None:
+    a, b = (view.requires_grad_() for view in random_views(5))
+    with pytest.raises(RuntimeError, match=r"cannot be differentiated twice.*backend='naive'"):
+        torch.autograd.grad(info_nce(a, b, 0.5, "chunked"), a, create_graph=True)
+
+
+@pytest.mark.parametrize(("elements", "multiple"), [(2**13, 1), (1, 16)])
+def test_never_holds_all_similarities(
+    elements: int, multiple: int, make_chunks: MakeChunks
+) -> None:
+    num_rows, channels = 500, 8
+    make_chunks(elements, multiple)
+    largest = {}
+    for backend in ("chunked", "naive"):
+        a, b = (view.requires_grad_() for view in random_views(num_rows, channels=channels))
+        with LargestResult() as mode:
+            info_nce(a, b, 0.2, backend).backward()
+        largest[backend] = mode.numel
+    assert largest["naive"] >= num_rows**2
+    assert largest["chunked"] <= max(elements, multiple * num_rows)
+
+
+# ---- precisions ------------------------------------------------------------------------------
+
+
+class Products(TorchDispatchMode):
+    """Records what each matrix product's factors were to be rounded to on the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.precisions: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm_):
+            self.precisions.append(torch.backends.mkldnn.matmul.fp32_precision)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def bf16_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that the CPU has what bf16 products need; torch may round nothing all the same."""
+    monkeypatch.setattr(info_nce_chunked, "_cpu_has_bf16_products", lambda: True)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("before", ["none", "ieee", "tf32"])
+@pytest.mark.parametrize("precision", ["ieee", "tf32"])
+def test_puts_the_setting_of_torch_back(device: str, before: str, precision: Precision) -> None:
+    products = {"cpu": torch.backends.mkldnn, "cuda": torch.backends.cuda}[device].matmul
+    initial = products.fp32_precision
+    products.fp32_precision = before
+    # Where nothing is set, torch rounds nothing.
+    wanted = {"ieee": ("ieee", "none"), "tf32": ("tf32",)}[precision]
+    try:
+        with info_nce_chunked._float32_products(device, precision):
+            assert products.fp32_precision in wanted
+        assert products.fp32_precision == before
+        with pytest.raises(KeyError), info_nce_chunked._float32_products(device, precision):
+            raise KeyError
+        assert products.fp32_precision == before
+    finally:
+        products.fp32_precision = initial
+
+
+def test_ieee_is_ieee_whatever_torch_is_set_to() -> None:
+    products = torch.backends.mkldnn.matmul
+    initial = products.fp32_precision
+    products.fp32_precision = "bf16"
+    try:
+        with Products() as during:
+            info_nce(*random_views(8), 0.2, "chunked")
+    finally:
+        products.fp32_precision = initial
+    assert during.precisions == ["ieee"]
+
+
+@pytest.mark.usefixtures("bf16_cpu")
+@pytest.mark.parametrize("temperature", [0.02, 0.2])
+def test_bf16_on_the_cpu(temperature: float) -> None:
+    a, b = random_views(40, channels=16)
+    with Products() as products:
+        actual = value_and_grads(chunked(temperature, "bf16"), (a, b))
+    assert products.precisions == ["bf16"] * 3
+    expected = value_and_grads(naive(temperature), (a.double(), b.double()))
+    assert actual[0].dtype == torch.float32
+    assert_near(actual[0], expected[0], 2**-8 / temperature)
+    for grad, wanted in zip(actual[1:], expected[1:], strict=True):
+        assert_near(grad, wanted, 2**-8 / temperature)
+
+
+@pytest.mark.usefixtures("bf16_cpu")
+def test_bf16_factors_are_rounded_where_the_product_does_not(
+    monkeypatch: pytest.MonkeyPatch, make_chunks: MakeChunks
+) -> None:
+    """The way of GPUs, with a product that a CPU has too."""
+
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return x.bfloat16().float() @ y.bfloat16().float()
+
+    monkeypatch.setattr(info_nce_chunked, "_ROUNDED_BEFORE", ("cpu",))
+    monkeypatch.setattr(info_nce_chunked, "_bf16_product", product)
+    make_chunks(40 * 16)
+    a, b = random_views(40, channels=16)
+    actual = value_and_grads(chunked(0.2, "bf16"), (a, b))
+    expected = value_and_grads(naive(0.2), (a.double(), b.double()))
+    for result, wanted in zip(actual, expected, strict=True):
+        assert result.dtype == torch.float32
+        assert_near(result, wanted, 2**-7)
+        with pytest.raises(AssertionError):  # It has rounded something.
+            assert_near(result, wanted, 1e-5)
+
+
+def test_refuses_bf16_on_a_cpu_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    with pytest.raises(RuntimeError, match="this CPU has neither AMX nor AVX512-BF16"):
+        info_nce(*random_views(3), 0.2, "chunked", "bf16")
+
+
+@pytest.mark.parametrize("found", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"])
+def test_either_of_two_extensions_makes_bf16_fast(
+    found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == found)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True, raising=False)
+    assert info_nce_chunked.unavailable(torch.ones(3, 3), 0.2, "bf16") is None
+
+
+@pytest.mark.usefixtures("bf16_cpu")
+@pytest.mark.parametrize(
+    ("precision", "dtype", "reason"),
+    [
+        ("tf32", torch.float32, "tf32 products need a GPU"),
+        ("tf32x3", torch.float32, "torch has no tf32x3 products"),
+        ("bf16", torch.float64, "bf16 products are of float32 matrices"),
+    ],
+)
+def test_says_why_a_precision_cannot_run(
+    precision: Precision, dtype: torch.dtype, reason: str
+) -> None:
+    with pytest.raises(RuntimeError, match=f"'chunked' cannot run .*{reason}"):
+        info_nce(*random_views(3, dtype), 0.2, "chunked", precision)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+@pytest.mark.parametrize(("capability", "reason"), [((7, 5), "7.5 here"), ((8, 0), None)])
+def test_needs_an_ampere_gpu(
+    precision: Precision,
+    capability: tuple[int, int],
+    reason: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    view: Any = SimpleNamespace(dtype=torch.float32, device=torch.device("cuda"), is_cuda=True)
+    found = info_nce_chunked.unavailable(view, 0.2, precision)
+    assert found is None if reason is None else reason in str(found)
+
+
+@pytest.mark.gpu
+@needs_cuda
+@pytest.mark.parametrize(
+    ("precision", "relative"), [("ieee", 1e-5), ("tf32", 5e-3), ("bf16", 4e-2)]
+)
+def test_equals_naive_on_a_gpu(precision: Precision, relative: float) -> None:
+    a, b = (view.cuda() for view in random_views(1000, channels=64))
+    products = torch.backends.cuda.matmul
+    initial = products.fp32_precision
+    products.fp32_precision = "tf32"  # By name, ieee is ieee.
+    try:
+        actual = value_and_grads(chunked(0.2, precision), (a, b))
+    finally:
+        products.fp32_precision = initial
+    expected = value_and_grads(naive(0.2), (a.double(), b.double()))
+    for result, wanted in zip(actual, expected, strict=True):
+        assert result.dtype == torch.float32
+        assert_near(result, wanted, relative)
