@@ -7,6 +7,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# What benchmarks/run.py is to do otherwise than by default.
+BENCH_ARGS ?=
+# The Python that `make gpu-check` runs in, with torch for the GPU in it.
+GPU_PYTHON ?= python3
 # The package index to take torch from, for a build other than the default index's.
 TORCH_INDEX ?=
 
@@ -21,8 +25,8 @@ PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
 TYPED := mentor_pyg $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py benchmarks/*.py))))
 WHEEL_VENV := build/wheel-venv
 
-.PHONY: help setup setup-dev scatter no-scatter native no-native demo bench format lint type-check \
-	test test-slow realdata doctest wheel-check check clean
+.PHONY: help setup setup-dev scatter no-scatter native no-native demo bench gpu-check format lint \
+	type-check test test-slow realdata doctest wheel-check check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +43,11 @@ $(VENV)/.stamp-setup: $(VENV)/.stamp-venv pyproject.toml
 	$(INSTALL) -e '.[train]'
 	touch $@
 
-$(VENV)/.stamp-setup-dev: $(VENV)/.stamp-setup
+$(VENV)/.stamp-bench: $(VENV)/.stamp-setup
+	$(INSTALL) -e '.[bench]'
+	touch $@
+
+$(VENV)/.stamp-setup-dev: $(VENV)/.stamp-bench
 	$(INSTALL) -e '.[train,dev]'
 	touch $@
 
@@ -66,8 +74,30 @@ no-native: ## Remove it
 demo: setup ## Train MENTOR on the built-in synthetic data
 	$(PY) examples/train_baby.py
 
-bench: setup ## Measure time and memory on this machine
-	$(PY) benchmarks/run.py --out benchmarks/results/cpu
+bench: $(VENV)/.stamp-bench ## Measure time and memory on this machine (under 10 minutes)
+	$(PY) benchmarks/run.py $(BENCH_ARGS) --out benchmarks/results/cpu
+
+# Runs in a Python that has torch for CUDA, installs nothing and needs no network. Only the files
+# with such tests are collected, since others import packages that may be missing there.
+gpu-check: ## Test every GPU path and measure them, in GPU_PYTHON (under 10 minutes)
+	@$(GPU_PYTHON) -c "$$FIND_CUDA"
+	PYTHONPATH=. $(GPU_PYTHON) -m pytest $(PYTEST_ARGS) -m gpu \
+		$$(grep -rl --include='test_*.py' 'mark\.gpu' tests)
+	PYTHONPATH=. $(GPU_PYTHON) benchmarks/run.py $(BENCH_ARGS) --device cuda \
+		--out benchmarks/results/cuda
+
+define FIND_CUDA
+import sys
+try:
+    import torch
+except ImportError as error:
+    sys.exit(f"gpu-check: {sys.executable} has no torch ({error}); name another: GPU_PYTHON=...")
+if not torch.cuda.is_available():
+    sys.exit(f"gpu-check: torch {torch.__version__} of {sys.executable} sees no CUDA device; "
+             "run it on a machine with one, or name another Python: GPU_PYTHON=...")
+print(f"gpu-check: torch {torch.__version__} on {torch.cuda.get_device_name()}")
+endef
+export FIND_CUDA
 
 # ---- checks ----------------------------------------------------------------------------------
 

@@ -3,152 +3,125 @@
     python benchmarks/run.py --suites propagate infonce --threads 2 --out benchmarks/results/cpu
 
 Every case runs in a process of its own: first once for its peak memory over what it was prepared
-with, then repeatedly for its time. Writes <out>.json and <out>.md, and prints the table.
+with, then against a reference, and only where that agrees repeatedly for its time. Prints the
+table and writes <out>.json, <out>.md, <out>-roofline.png and <out>-scaling.png. Exits with 1
+where a result was wrong. benchmarks/README.md says what is measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import os
-import platform
-import statistics
-import subprocess
+import sys
+import tempfile
 import time
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from cases import SUITES, cases
+from cases import Setting
+from dataset import make_setting
+from hardware import describe
+from measure import Row
+from report import add_shares, line, make_report, peaks_of, write
+from suites import SUITES
+from workers import measure_all
+
+from mentor_pyg.datasets import SYNTHETIC_SIZES
+from mentor_pyg.dependencies import require
 
 __all__ = ["main"]
 
 
-def main() -> None:
-    """Parse the command line, measure, write."""
+def main(args: Sequence[str] | None = None) -> int:
+    """Parse the command line, measure, write; return the exit status."""
+    options = _parse(args)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        setting = make_setting(
+            options.data,
+            options.size,
+            Path(scratch),
+            device=options.device,
+            threads=options.threads,
+            repeats=options.repeats,
+            longest=options.longest,
+            epoch_steps=options.epoch_steps,
+            profile=options.profile,
+        )
+        rows = _measure(options.suites, setting)
+    machine: dict[str, object] = {**describe(options.device, options.threads)}
+    machine["minutes"] = round((time.perf_counter() - start) / 60, 1)
+    dataset = {
+        "dataset": setting.name,
+        "users": setting.num_users,
+        "items": setting.num_items,
+        "channels": ", ".join(f"{m} {width}" for m, width in setting.channels.items()),
+    }
+    report = make_report(machine, dataset, rows)
+    if options.out is not None:
+        write(report, options.out)
+        if options.figures:
+            from figures import draw
+
+            draw(report, options.out)
+    spoilt = [row for row in rows if row["status"] in ("wrong", "failed")]
+    for row in spoilt:
+        print(f"{row['status']}: {row['suite']}, {row['case']}, {row['backend']}", file=sys.stderr)
+    return 1 if spoilt else 0
+
+
+def _measure(suites: Sequence[str], setting: Setting) -> list[Row]:
+    # The peaks are measured in any case: everything else is a share of them.
+    cases = [
+        case for name in SUITES if name in {"machine", *suites} for case in SUITES[name](setting)
+    ]
+    rows: list[Row] = []
+    for row in measure_all(cases, setting):
+        rows.append(row)
+        print(line(add_shares(row, peaks_of(rows))), flush=True)
+    return rows
+
+
+def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=list(SUITES))
-    parser.add_argument("--data", type=Path, help="a folder; synthetic of Baby's size without")
+    parser.add_argument("--data", type=Path, help="a folder; a synthetic dataset without")
+    parser.add_argument("--size", choices=SYNTHETIC_SIZES, default="baby", help="of the synthetic")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=9, help="the most samples of a case")
+    parser.add_argument(
+        "--longest", type=float, default=40, help="seconds that a call of InfoNCE may take"
+    )
+    parser.add_argument(
+        "--epoch-steps",
+        type=int,
+        help="steps to estimate an epoch from, 0 for all; 5 on the CPU, all on CUDA",
+    )
+    parser.add_argument("--profile", type=Path, help="a folder for traces of the training steps")
     parser.add_argument("--out", type=Path, help="where to write, without suffix")
-    args = parser.parse_args()
-
-    results = []
-    for index, case in enumerate(cases(args.data)):
-        if case.suite not in args.suites:
-            continue
-        result = _in_own_process(args.data, index, args.threads, args.repeats)
-        results.append({"suite": case.suite, "case": case.name, **result})
-        print(_row(results[-1]), flush=True)
-    report = {"machine": _machine(args.threads), "results": results}
-    if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
-        args.out.with_suffix(".md").write_text(_markdown(report))
-
-
-def _in_own_process(data: Path | None, index: int, threads: int, repeats: int) -> dict[str, Any]:
-    context = multiprocessing.get_context("spawn")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(send, data, index, threads, repeats))
-    process.start()
-    send.close()
-    try:
-        result: dict[str, Any] = receive.recv()
-    except EOFError:
-        result = {"error": "the process died; out of memory?"}
-    process.join()
-    return result
-
-
-def _measure(send: Any, data: Path | None, index: int, threads: int, repeats: int) -> None:
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    case = cases(data)[index]
-    try:
-        function = case.prepare()
-        before = _reset_peak()
-        function()
-        peak = _status_mib("VmHWM") - before
-        times: list[float] = []
-        deadline = time.perf_counter() + 20
-        while len(times) < repeats and (len(times) < 3 or time.perf_counter() < deadline):
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-    except (RuntimeError, AssertionError) as error:
-        send.send({"error": str(error)})
-        return
-    median = statistics.median(times)
-    send.send(
-        {
-            "median_ms": median * 1e3,
-            "min_ms": min(times) * 1e3,
-            "max_ms": max(times) * 1e3,
-            "repeats": len(times),
-            "peak_mib": peak,
-            "gflop_per_s": case.gflop / median if case.gflop else None,
-        }
-    )
-
-
-def _reset_peak() -> float:
-    """Make the peak of resident memory start anew; return what is resident now, in MiB."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return _status_mib("VmRSS")
-
-
-def _status_mib(key: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
-
-
-def _machine(threads: int) -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            s for s in info.read_text().splitlines() if s.startswith(("model name", "model\t"))
-        ]
-        cpu = ", model ".join(sorted({s.split(":")[1].strip() for s in names}, key=len)[::-1])
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return {
-        "cpu": cpu,
-        "threads": threads,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torch_geometric": version("torch-geometric"),
-        "commit": commit.stdout.strip(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def _row(result: dict[str, Any]) -> str:
-    head = f"| {result['suite']} | {result['case']} |"
-    if "error" in result:
-        return f"{head} {result['error']} | | | |"
-    rate = f"{result['gflop_per_s']:.0f}" if result["gflop_per_s"] else ""
-    spread = f"{result['min_ms']:.2f} to {result['max_ms']:.2f}"
-    return f"{head} {result['median_ms']:.2f} | {spread} | {result['peak_mib']:.0f} | {rate} |"
-
-
-def _markdown(report: dict[str, Any]) -> str:
-    machine = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
-    head = [
-        machine,
-        "",
-        "| suite | case | median, ms | spread, ms | peak over inputs, MiB | GFLOP/s |",
-        "|---|---|---|---|---|---|",
-    ]
-    return "\n".join([*head, *(_row(result) for result in report["results"])]) + "\n"
+    parser.add_argument("--no-figures", dest="figures", action="store_false")
+    options = parser.parse_args(args)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no CUDA device here; use --device cpu")
+    if options.epoch_steps is None:
+        options.epoch_steps = 5 if options.device == "cpu" else 0
+    if options.profile is not None and "step" not in options.suites:
+        parser.error("--profile traces the training steps; add 'step' to --suites")
+    for name, least in (("threads", 1), ("repeats", 1), ("epoch_steps", 0)):
+        if getattr(options, name) < least:
+            flag = name.replace("_", "-")
+            parser.error(f"--{flag} needs to be at least {least} (got {getattr(options, name)})")
+    if options.out is not None and options.figures:
+        try:
+            require("matplotlib", extra="bench", purpose="Drawing figures")
+        except ImportError as error:
+            parser.error(f"{error}; or pass --no-figures")
+    return options
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

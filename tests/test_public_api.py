@@ -99,7 +99,7 @@ def test_version() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", mentor_pyg.__version__)
 
 
-@pytest.mark.parametrize("missing", ["jsonargparse", "lightning", "rich", "tensorboard"])
+@pytest.mark.parametrize("missing", ["lightning", "rich", "tensorboard"])
 def test_training_names_its_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     training = importlib.import_module("mentor_pyg.training")
     monkeypatch.setattr(dependencies, "has_package", lambda name: name != missing)

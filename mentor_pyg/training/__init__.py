@@ -2,7 +2,7 @@
 
 from mentor_pyg.dependencies import require
 
-for _package in ("jsonargparse", "lightning", "rich", "tensorboard"):
+for _package in ("lightning", "rich", "tensorboard"):
     require(_package, extra="train", purpose="mentor_pyg.training")
 
 from mentor_pyg.training.callbacks import (  # noqa: E402

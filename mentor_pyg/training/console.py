@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jsonargparse import auto_cli
+from mentor_pyg.dependencies import require
 
 __all__ = ["run_command"]
 
@@ -19,9 +19,11 @@ def run_command(main: Callable[..., Any], args: Sequence[str] | None = None) -> 
         args: The arguments; by default those of the process.
 
     Raises:
+        ImportError: If jsonargparse is not installed.
         SystemExit: With status 2 if an argument or an input is wrong; what is wrong goes to
             stderr as one line.
     """
+    auto_cli = require("jsonargparse", extra="train", purpose="A command line").auto_cli
     try:
         auto_cli(main, args=None if args is None else list(args), as_positional=False)
     except (ValueError, OSError, FloatingPointError) as error:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from mentor_pyg import dependencies
 from mentor_pyg.training import run_command
 
 
@@ -21,6 +22,13 @@ def command(data: Path, epochs: int = 3) -> None:
     if epochs > 9:
         raise ValueError(f"'epochs' is {epochs}")
     print(epochs)
+
+
+def test_names_the_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependencies, "has_package", lambda name: name != "jsonargparse")
+    message = r"A command line needs the package 'jsonargparse'.*'mentor_pyg\[train\]'"
+    with pytest.raises(ImportError, match=message):
+        run_command(command, [])
 
 
 def test_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

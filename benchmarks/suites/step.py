@@ -1,0 +1,222 @@
+"""A whole training step of MENTOR: losses, backward, Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
+from unittest import mock
+
+import torch
+from cases import CannotRunError, Case, Setting, Work
+from counts import step_gflop
+from dataset import load
+from measure import refuse_beyond_memory
+from references import info_nce_in_blocks
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import num_items, num_users
+from mentor_pyg.graph import interaction_adjacency
+from mentor_pyg.losses import info_nce
+from mentor_pyg.models import MENTOR, MENTORConfig
+from mentor_pyg.models.random_draws import PERTURBED_VIEWS, RandomDraws
+from mentor_pyg.sampling import Batch, BPRBatches
+from suites.infonce import NAIVE_BYTES, TOLERANCE
+
+__all__ = ["CONFIGS", "cases", "check_loss", "fixed_draws", "prepare", "step_work", "train_step"]
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "released semantics, full contrast": {"semantics": "released"},
+    "paper semantics, full contrast": {"semantics": "paper"},
+    "paper semantics, batch contrast": {"semantics": "paper", "contrast": "batch"},
+}
+"""The settings that are measured, by name."""
+
+_PRECISIONS = {"cpu": ("ieee", "bf16"), "cuda": ("ieee", "tf32", "bf16")}
+
+
+def cases(setting: Setting) -> list[Case]:
+    """Return every configuration with the library's choice of backends and with naive ones.
+
+    Full contrast, whose products are most of a step, comes in several precisions.
+    """
+    if not setting.channels:  # MENTOR needs a modality.
+        return []
+    found = []
+    for name, config in CONFIGS.items():
+        is_full = config.get("contrast") != "batch"
+        for precision in _PRECISIONS[setting.device] if is_full else ("ieee",):
+            chosen, label = {**config, "precision": precision}, f"auto, {precision}"
+            found.append(Case("step", name, label, partial(prepare, chosen, backend="auto")))
+            if setting.device == "cuda" and is_full:
+                work = partial(prepare_captured, chosen)
+                found.append(Case("step", name, f"{label}, CUDA graph", work))
+        found.append(Case("step", name, "naive", partial(prepare, config, backend="naive")))
+    return found
+
+
+def prepare(config: dict[str, Any], setting: Setting, *, backend: str) -> Work:
+    """Return the work of one step on the setting's dataset."""
+    return step_work(load(setting), config, backend)
+
+
+def prepare_captured(config: dict[str, Any], setting: Setting) -> Work:
+    """Return the work of one step whose forward and backward replay a CUDA graph."""
+    try:
+        from mentor_pyg.training.captured_step import CapturedStep
+    except ImportError as error:
+        raise CannotRunError(str(error)) from None
+    data = load(setting)
+    model, optimizer, batch = _training(data, config, "auto")
+
+    @cache  # Recorded by the first call, whose memory is what the graph holds.
+    def captured() -> CapturedStep:
+        return CapturedStep(lambda b: model.loss(data, *b), list(model.parameters()), batch)
+
+    def run() -> None:
+        captured()(batch)
+        optimizer.step()
+
+    def check(_: object) -> str:
+        replayed = dict(zip(captured().terms, captured()(batch), strict=True))
+        expected = model.loss(data, *batch)
+        for name in ("bpr", "reg", "align"):  # The others draw random numbers.
+            _check_term(name, replayed[name], expected[name])
+        assert all(bool(value.isfinite()) for value in replayed.values()), "terms not finite"
+        return f"bpr, reg, align as without a graph; {check_loss(model, data, batch, 'auto')}"
+
+    return Work(run, check, gflop=_gflop(model, data, batch))
+
+
+def step_work(data: HeteroData, config: dict[str, Any], backend: str) -> Work:
+    """Return the work of one step on any dataset."""
+    model, optimizer, batch = _training(data, config, backend)
+    if backend == "naive":
+        largest = max(_contrasted(model, data, batch))
+        refuse_beyond_memory(NAIVE_BYTES * largest**2, batch.user.device.type)
+
+    def run() -> None:
+        with contrast_by(backend):
+            train_step(model, optimizer, data, batch)
+
+    def check(_: object) -> str:
+        return check_loss(model, data, batch, backend)
+
+    return Work(run, check, gflop=_gflop(model, data, batch))
+
+
+def train_step(
+    model: MENTOR, optimizer: torch.optim.Optimizer, data: HeteroData, batch: Batch
+) -> None:
+    """Train on one batch."""
+    terms = model.loss(data, *batch)
+    optimizer.zero_grad()
+    torch.stack(list(terms.values())).sum().backward()
+    optimizer.step()
+
+
+@contextmanager
+def contrast_by(backend: str) -> Iterator[None]:
+    """Let the model's InfoNCE be the naive one, which no setting of the model chooses."""
+    if backend != "naive":
+        yield
+        return
+    with _info_nce_as(lambda a, b, temperature: info_nce(a, b, temperature, "naive")):
+        yield
+
+
+def check_loss(model: MENTOR, data: HeteroData, batch: Batch, backend: str) -> str:
+    """Raise an ``AssertionError`` where loss terms are not finite or differ from the reference.
+
+    The reference propagates naively and takes InfoNCE block by block, which fits where the
+    ``N x N`` matrix of the naive one does not.
+    """
+    draws = fixed_draws(model, data)
+    reference = MENTOR.from_data(data, _config(model.config.to_dict(), "naive"))
+    reference.to(next(model.parameters()).device).load_state_dict(model.state_dict())
+    with torch.no_grad():
+        with contrast_by(backend):
+            got = model.loss(data, *batch, draws)
+        with _info_nce_as(info_nce_in_blocks):
+            expected = reference.loss(data, *batch, draws)
+    for name, value in got.items():
+        # Only the contrast takes a precision.
+        precision = model.config.precision if name == "perturb" else "ieee"
+        _check_term(name, value, expected[name], TOLERANCE[precision])
+    return f"loss terms {', '.join(got)} against naive, on the same random draws"
+
+
+def fixed_draws(model: MENTOR, data: HeteroData) -> RandomDraws:
+    """Return all random numbers of a step."""
+    device, config = next(model.parameters()).device, model.config
+    users, items = num_users(data), num_items(data)
+    dim, width = config.embedding_dim, config.embedding_dim * len(model.modalities)
+    return RandomDraws(
+        noise={
+            (view, modality, layer): torch.rand(users + items, dim, device=device)
+            for view in PERTURBED_VIEWS
+            for modality in model.modalities
+            for layer in range(1, config.num_layers + 1)
+        },
+        keep={
+            node: torch.rand(count, width, device=device) >= config.mask_ratio
+            for node, count in (("user", users), ("item", items))
+        },
+    )
+
+
+def _check_term(
+    name: str, value: Tensor, expected: Tensor, tolerance: float = TOLERANCE["ieee"]
+) -> None:
+    assert bool(value.isfinite()), f"the loss term {name!r} is {float(value)}"
+    error = float((value - expected).abs())
+    allowed = tolerance * float(expected.abs()) + 1e-7
+    assert error <= allowed, f"the loss term {name!r} is off by {error:.1e}"
+
+
+def _contrasted(model: MENTOR, data: HeteroData, batch: Batch) -> tuple[int, int]:
+    """Return how many users and items are contrasted."""
+    if model.config.contrast == "batch":
+        return batch.user.unique().numel(), batch.pos_item.unique().numel()
+    return num_users(data), num_items(data)
+
+
+def _gflop(model: MENTOR, data: HeteroData, batch: Batch) -> float:
+    contrasted = _contrasted(model, data, batch)
+    adjacency = interaction_adjacency(data)
+    return sum(
+        step_gflop(model.config, adjacency, model.channels, num_items(data), contrasted).values()
+    )
+
+
+def _training(
+    data: HeteroData, config: dict[str, Any], backend: str
+) -> tuple[MENTOR, torch.optim.Optimizer, Batch]:
+    batch = next(iter(BPRBatches(data)))
+    model = MENTOR.from_data(data, _config(config, backend)).to(batch.user.device)
+    _refuse_precision(model.config, batch.user.device)
+    return model, torch.optim.Adam(model.parameters(), fused=True), batch
+
+
+def _refuse_precision(config: MENTORConfig, device: torch.device) -> None:
+    """Raise where the contrast cannot be had in the precision of the settings."""
+    view = torch.randn(32, config.embedding_dim, device=device)
+    try:
+        info_nce(view, view, config.temperature, precision=config.precision)
+    except RuntimeError as error:
+        raise CannotRunError(str(error)) from None
+
+
+def _config(config: dict[str, Any], backend: str) -> MENTORConfig:
+    return MENTORConfig.from_dict({**config, "backend": backend})
+
+
+@contextmanager
+def _info_nce_as(function: Callable[[Tensor, Tensor, float], Tensor]) -> Iterator[None]:
+    def replaced(a: Tensor, b: Tensor, temperature: float, *_: Any, **__: Any) -> Tensor:
+        return function(a, b, temperature)
+
+    with mock.patch("mentor_pyg.models.mentor.info_nce", replaced):
+        yield
