@@ -1,5 +1,6 @@
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ if not torch.cuda.is_available():
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.datasets import SyntheticMultimodal
+from mentor_pyg.graph import Adjacency
+from mentor_pyg.ops import BACKENDS
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +33,14 @@ def tiny_dataset() -> SyntheticMultimodal:
 def tiny_data(tiny_dataset: SyntheticMultimodal) -> HeteroData:
     """A small dataset of its own, which the test may change."""
     return tiny_dataset[0].clone()
+
+
+@pytest.fixture(params=list(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> Any:
+    """Every backend in turn, skipped where it is not installed or compiled."""
+    if request.param == "triton" and not torch.cuda.is_available():
+        pytest.skip("Triton's interpreter is too slow for these; test_triton_csr.py has its own")
+    adjacency = Adjacency.from_edge_index(torch.tensor([[0], [0]]), num_nodes=1)
+    if reason := BACKENDS[request.param].unavailable(adjacency, torch.ones(1, 1)):
+        pytest.skip(reason)
+    return request.param

@@ -24,7 +24,7 @@ from mentor_pyg.graph import (
     released_item_graph,
     semantic_adjacency,
 )
-from mentor_pyg.ops import BACKENDS, propagate
+from mentor_pyg.ops import propagate
 
 USERS, ITEMS, K = 6, 12, 3
 WEIGHTS = {"visual": 0.25, "textual": 0.75}
@@ -107,7 +107,6 @@ def test_interaction_adjacency_is_freed_with_the_edges(data: HeteroData) -> None
         gc.enable()
 
 
-@pytest.mark.parametrize("backend", sorted(set(BACKENDS) - {"scatter"}))
 def test_built_in_inference_mode_it_trains_all_the_same(data: HeteroData, backend: str) -> None:
     x = torch.randn(USERS + ITEMS, 3, requires_grad=True)
     with torch.inference_mode():

@@ -89,9 +89,9 @@ def losses_of_training(model: MENTOR, data: HeteroData, steps: int = 30) -> list
 def spy_on_contrast(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
     contrasted = []
 
-    def spy(view_a: Tensor, view_b: Tensor, temperature: float) -> Tensor:
+    def spy(view_a: Tensor, view_b: Tensor, **settings: Any) -> Tensor:
         contrasted.append((view_a, view_b))
-        return info_nce(view_a, view_b, temperature)
+        return info_nce(view_a, view_b, **settings)
 
     monkeypatch.setattr(mentor_module, "info_nce", spy)
     return contrasted

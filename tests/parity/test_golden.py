@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,9 +169,9 @@ def test_perturbed_representations(
     contrasted: list[tuple[Tensor, Tensor]] = []  # users, then items
     info_nce: Callable[..., Tensor] = mentor_module.info_nce
 
-    def spy(view_a: Tensor, view_b: Tensor, temperature: float) -> Tensor:
+    def spy(view_a: Tensor, view_b: Tensor, **settings: Any) -> Tensor:
         contrasted.append((view_a, view_b))
-        return info_nce(view_a, view_b, temperature)
+        return info_nce(view_a, view_b, **settings)
 
     monkeypatch.setattr(mentor_module, "info_nce", spy)
     model.loss(data, *batch, draws=draws)
