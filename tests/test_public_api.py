@@ -46,6 +46,7 @@ NAMES = {
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation InteractionConv
         ItemSemanticConv LayeredPropagation ModalityEncoder ModalityFusion
+        encode_together
     """,
     "mentor_pyg.ops": """
         BACKENDS Backend FusedLayer Noise add_noise masked_topk propagate propagate_layers

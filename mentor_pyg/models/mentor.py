@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Self, cast
 
@@ -35,6 +35,7 @@ from mentor_pyg.nn import (
     LayeredPropagation,
     ModalityEncoder,
     ModalityFusion,
+    encode_together,
 )
 from mentor_pyg.ops import Noise
 from mentor_pyg.typing import Modality, View
@@ -158,7 +159,8 @@ class MENTOR(Recommender):
         wide.
         """
         self.check_fits(data)
-        return self._represent(data, self._nodes(data, self.encoders))
+        (nodes,) = self._nodes(data, self.encoders)
+        return self._represent(data, nodes)
 
     def loss(
         self,
@@ -179,7 +181,9 @@ class MENTOR(Recommender):
         """
         self.check_fits(data)
         config, draws = self.config, draws or RandomDraws()
-        nodes = self._nodes(data, self.encoders)
+        # None of their own where they share those of ranking.
+        perturbed = self.perturbed_encoders.values() if config.perturb_weight else []
+        nodes, *perturbed_nodes = self._nodes(data, self.encoders, *perturbed)
         reps = self._represent(data, nodes)
         pos_score = self.score(reps, user, pos_item)
         neg_score = self.score(reps, user, neg_item)
@@ -191,7 +195,7 @@ class MENTOR(Recommender):
             terms["mask"] = config.mask_weight * self._mask(reps, draws)
         if config.perturb_weight:
             users, items = self._contrasted(user, pos_item)
-            contrast = self._perturb(data, nodes, draws, users, items)
+            contrast = self._perturb(data, perturbed_nodes or [nodes] * 2, draws, users, items)
             terms["perturb"] = config.perturb_weight * contrast
         return {
             "bpr": bpr_loss(pos_score, neg_score, self.rules.log_base),
@@ -199,16 +203,19 @@ class MENTOR(Recommender):
             **terms,
         }
 
-    def _nodes(self, data: HeteroData, encoders: nn.ModuleDict) -> dict[View, Tensor]:
-        """Return every view's users and items before propagation."""
-        x = {}
-        for view, encoder in encoders.items():
-            if view == "id":
-                x[view] = encoder(self.item_embedding)
-            else:
-                store = data[ITEM]
-                x[view] = encoder(store[feature_key(view)], store.get(presence_key(view)))
-        return x
+    def _nodes(self, data: HeteroData, *sets: nn.Module) -> list[dict[View, Tensor]]:
+        """Return every view's users and items before propagation, for each set of encoders."""
+        encoders = [cast(nn.ModuleDict, one) for one in sets]
+        nodes: list[dict[View, Tensor]] = [{} for _ in encoders]
+        if self.config.id_guidance:
+            nodes[0]["id"] = encoders[0]["id"](self.item_embedding)
+        for modality in self.modalities:
+            x = data[ITEM][feature_key(modality)]
+            present = data[ITEM].get(presence_key(modality))
+            together = [cast(ModalityEncoder, one[modality]) for one in encoders]
+            for view, node in zip(nodes, encode_together(together, x, present), strict=True):
+                view[modality] = node
+        return nodes
 
     def _represent(
         self,
@@ -248,18 +255,15 @@ class MENTOR(Recommender):
     def _perturb(
         self,
         data: HeteroData,
-        nodes: Mapping[View, Tensor],
+        nodes: Sequence[Mapping[View, Tensor]],
         draws: RandomDraws,
         users: Tensor | slice,
         items: Tensor | slice,
     ) -> Tensor:
-        views = []
-        for view in PERTURBED_VIEWS:
-            if not self.rules.shared_encoders:
-                encoders = cast(nn.ModuleDict, self.perturbed_encoders[view])
-                nodes = self._nodes(data, encoders)
-            views.append(self._represent(data, nodes, (view, draws)))
-        a, b = views
+        a, b = [
+            self._represent(data, of_view, (view, draws))
+            for view, of_view in zip(PERTURBED_VIEWS, nodes, strict=True)
+        ]
         contrast = partial(
             info_nce, temperature=self.config.temperature, precision=self.config.precision
         )

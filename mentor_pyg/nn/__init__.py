@@ -1,7 +1,7 @@
 """Layers, encoders, fusion and self-supervised heads."""
 
 from mentor_pyg.nn.conv import InteractionConv, ItemSemanticConv
-from mentor_pyg.nn.encoders import ModalityEncoder
+from mentor_pyg.nn.encoders import ModalityEncoder, encode_together
 from mentor_pyg.nn.fusion import ModalityFusion
 from mentor_pyg.nn.heads import (
     AlignmentLevel,
@@ -21,4 +21,5 @@ __all__ = [
     "LayeredPropagation",
     "ModalityEncoder",
     "ModalityFusion",
+    "encode_together",
 ]

@@ -1,10 +1,12 @@
 """Raw features -> the nodes of one view."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ModalityEncoder"]
+__all__ = ["ModalityEncoder", "encode_together"]
 
 
 class ModalityEncoder(nn.Module):
@@ -46,7 +48,35 @@ class ModalityEncoder(nn.Module):
 
     def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """Return users and items as rows of unit length (or zeros)."""
-        item = self.output(F.leaky_relu(self.hidden(x)))
+        return self._from_hidden(self.hidden(x), present)
+
+    def _from_hidden(self, hidden: Tensor, present: Tensor | None) -> Tensor:
+        item = self.output(F.leaky_relu(hidden))
         if present is not None:
             item = item * present.unsqueeze(-1)
         return F.normalize(torch.cat([self.user_preference, item]))
+
+
+def encode_together(
+    encoders: Sequence[ModalityEncoder], x: Tensor, present: Tensor | None = None
+) -> list[Tensor]:
+    """Encode the same features by several encoders, reading them once.
+
+    One product takes the place of the encoders' first layers, which are most of the work where
+    features are wide.
+
+    Args:
+        encoders: Encoders of the width of the features.
+        x: The raw item features ``[num_items, C]``.
+        present: Which items have the modality ``[num_items]``.
+
+    Returns:
+        What each of the encoders gives by itself, up to rounding.
+    """
+    if len(encoders) == 1:
+        return [encoders[0](x, present)]
+    weight = torch.cat([encoder.hidden.weight for encoder in encoders])
+    bias = torch.cat([encoder.hidden.bias for encoder in encoders])
+    widths = [encoder.hidden.out_features for encoder in encoders]
+    hidden = F.linear(x, weight, bias).split(widths, dim=1)
+    return [e._from_hidden(h, present) for e, h in zip(encoders, hidden, strict=True)]

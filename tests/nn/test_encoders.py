@@ -3,7 +3,7 @@ import torch
 from scipy.stats import kstest, norm
 from torch import Tensor
 
-from mentor_pyg.nn import ModalityEncoder
+from mentor_pyg.nn import ModalityEncoder, encode_together
 
 USERS, ITEMS, CHANNELS, DIM = 6, 9, 5, 4
 
@@ -66,6 +66,22 @@ def test_absent_items_give_no_gradient_and_no_nan(
 
 def test_all_present_is_the_same_as_not_given(encoder: ModalityEncoder, x: Tensor) -> None:
     assert torch.equal(encoder(x, torch.ones(ITEMS, dtype=torch.bool)), encoder(x))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_together_they_give_what_each_gives_alone(x: Tensor, present: Tensor, count: int) -> None:
+    encoders = [ModalityEncoder(CHANNELS, DIM + n, USERS) for n in range(count)]
+    out = encode_together(encoders, x, present)
+    assert len(out) == count
+    for encoder, together in zip(encoders, out, strict=True):
+        alone = encoder(x, present)
+        torch.testing.assert_close(together, alone)
+        parameters = list(encoder.parameters())
+        seed = torch.randn_like(alone)
+        torch.testing.assert_close(
+            torch.autograd.grad(together, parameters, seed, retain_graph=True),
+            torch.autograd.grad(alone, parameters, seed),
+        )
 
 
 def test_reset_parameters_is_reproducible(encoder: ModalityEncoder) -> None:
