@@ -13,7 +13,7 @@ import torch
 
 __all__ = ["describe"]
 
-_PACKAGES = ("torch", "torch-geometric", "triton", "torch-scatter", "numpy")
+_PACKAGES = ("mentor_pyg", "torch", "torch-geometric", "triton", "torch-scatter", "numpy")
 
 _VARIABLES = ("MALLOC_", "OMP_", "MKL_", "ONEDNN_", "PYTORCH_", "TRITON_INTERPRET")
 """How the names of variables start that change speed and memory."""
@@ -34,6 +34,8 @@ def describe(device: str, threads: int) -> dict[str, str | int]:
     }
     if device == "cuda":
         found["cuda"] = torch.version.cuda or "none"
+        found["capability"] = ".".join(map(str, torch.cuda.get_device_capability()))
+        found["driver"] = _driver()
         memory = torch.cuda.get_device_properties(0).total_memory
         found["device_memory"] = f"{memory / 2**30:.0f} GiB"
     settings = {k: v for k, v in sorted(os.environ.items()) if k.startswith(_VARIABLES)}
@@ -64,13 +66,17 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
+    return _output("git", "describe", "--always", "--dirty")
+
+
+def _driver() -> str:
+    return _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0")
+
+
+def _output(*command: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parent,
+            command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent
         )
     except FileNotFoundError:
         return "unknown"

@@ -26,7 +26,7 @@ _SAMPLE_SECONDS = 0.002
 """Shorter calls are timed several at a time."""
 _MAX_CALLS = 200
 _LONG = 10.0
-"""A first call of so many seconds is the only one."""
+"""On the CPU, where nothing is compiled, a first call of so many seconds is the only one."""
 
 
 def measure(case: Case, setting: Setting) -> Row:
@@ -38,8 +38,7 @@ def measure(case: Case, setting: Setting) -> Row:
     row: Row = {"suite": case.suite, "case": case.name, "backend": case.backend}
     if case.cannot_run is not None:
         return {**row, "status": "cannot run", "reason": case.cannot_run}
-    if setting.device == "cpu":
-        torch.set_num_threads(setting.threads)
+    torch.set_num_threads(setting.threads)
     torch.manual_seed(0)
     try:
         work = case.prepare(setting)
@@ -138,13 +137,13 @@ def _samples(
     function: Callable[[], object], setting: Setting, first: float
 ) -> tuple[int, list[float]]:
     """Return how many calls a sample is made of, and the samples."""
-    if first > _LONG:
+    if first > _LONG and setting.device == "cpu":
         return 1, [first]
     # The first call also sets up what is kept; the second one is like those that follow.
-    second = seconds_of(function, setting.device) if first < 1 else first
+    second = seconds_of(function, setting.device)
     calls = min(_MAX_CALLS, max(1, math.ceil(_SAMPLE_SECONDS / max(second, 1e-9))))
-    times: list[float] = []
-    spent = 0.0
+    times = [second] if calls == 1 else []
+    spent = sum(times)
     while not times or (
         len(times) < setting.repeats
         and spent < setting.budget * (3 if len(times) < _MIN_SAMPLES else 1)

@@ -7,14 +7,15 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from mentor_pyg.graph import Adjacency
 
 __all__ = [
-    "anchor_gradient",
     "close",
     "dense_similarity",
     "info_nce_in_blocks",
+    "info_nce_value_and_rows",
     "product_rows",
     "relative_error",
 ]
@@ -47,27 +48,56 @@ def product_rows(adjacency: Adjacency, x: Tensor, rows: Tensor) -> Tensor:
     return torch.stack(out)
 
 
-def anchor_gradient(a: Tensor, b: Tensor, temperature: float, rows: Tensor) -> Tensor:
-    """Return the gradient of InfoNCE for some anchors in float64, by autograd, ``[num_rows, d]``.
-
-    An anchor's gradient depends on no other anchor, so no ``N x N`` matrix is needed.
-    """
-    anchor = a.detach()[rows].double().requires_grad_()
-    logits = F.normalize(anchor) @ F.normalize(b.detach().double()).t() / temperature
-    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, rows, reduction="sum"), anchor)
-    return gradient / a.size(0)
-
-
 @torch.no_grad()
+def info_nce_value_and_rows(
+    a: Tensor, b: Tensor, temperature: float, rows: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return InfoNCE and some rows of its gradients to ``a`` and to ``b``, by their formulas.
+
+    One pass over all pairs, block by block of anchors, logits in float32 and sums in float64.
+    """
+    (unit_a, length_a), (unit_b, length_b) = (_unit(x) for x in (a, b))
+    loss = a.new_zeros((), dtype=torch.float64)
+    of_b = a.new_zeros(len(rows), a.size(1), dtype=torch.float64)
+    log_sums = []
+    for start in range(0, len(a), _BLOCK):
+        anchor = unit_a[start : start + _BLOCK]
+        logits = anchor @ unit_b.t() / temperature
+        log_sum = logits.logsumexp(dim=1, keepdim=True)
+        own = torch.arange(start, start + len(anchor), device=a.device)
+        loss += (log_sum - logits.gather(1, own[:, None])).sum(dtype=torch.float64)
+        weight = (logits[:, rows] - log_sum).exp() - (own[:, None] == rows).to(a.dtype)
+        of_b += (weight.t() @ anchor).double()
+        log_sums.append(log_sum)
+    logits = unit_a[rows] @ unit_b.t() / temperature
+    weight = (logits - torch.cat(log_sums)[rows]).exp().double()
+    of_a = weight @ unit_b.double() - unit_b[rows].double()
+    gradients = []
+    for unit, length, outer in ((unit_a, length_a, of_a), (unit_b, length_b, of_b)):
+        x = unit[rows].double()
+        along = (outer * x).sum(dim=1, keepdim=True)  # Lengths do not matter to a cosine.
+        gradients.append((outer - along * x) / (length[rows] * temperature * len(a)))
+    return loss / len(a), gradients[0], gradients[1]
+
+
+def _unit(x: Tensor) -> tuple[Tensor, Tensor]:
+    length = x.norm(dim=1, keepdim=True)
+    return x / length, length
+
+
 def info_nce_in_blocks(a: Tensor, b: Tensor, temperature: float) -> Tensor:
-    """Return the value of InfoNCE, block by block of anchors, without a gradient."""
+    """Return InfoNCE, block by block of anchors; autograd computes every block again."""
     a, b = F.normalize(a), F.normalize(b)
-    total = a.new_zeros((), dtype=torch.float64)
-    for start in range(0, a.size(0), _BLOCK):
-        logits = a[start : start + _BLOCK] @ b.t() / temperature
-        target = torch.arange(start, start + len(logits), device=a.device)
-        total += F.cross_entropy(logits, target, reduction="sum").double()
-    return (total / a.size(0)).to(a.dtype)
+    blocks = [
+        checkpoint(_block, anchor, b, start, temperature, use_reentrant=False)
+        for start, anchor in zip(range(0, len(a), _BLOCK), a.split(_BLOCK), strict=True)
+    ]
+    return torch.stack(blocks).sum() / a.size(0)
+
+
+def _block(anchor: Tensor, b: Tensor, start: int, temperature: float) -> Tensor:
+    target = torch.arange(start, start + len(anchor), device=b.device)
+    return F.cross_entropy(anchor @ b.t() / temperature, target, reduction="sum")
 
 
 def dense_similarity(x: Tensor, rows: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -49,29 +49,30 @@ def main(args: Sequence[str] | None = None) -> int:
             epoch_steps=options.epoch_steps,
             profile=options.profile,
         )
-        rows = _measure(options.suites, setting)
-    machine: dict[str, object] = {**describe(options.device, options.threads)}
-    machine["minutes"] = round((time.perf_counter() - start) / 60, 1)
-    dataset = {
-        "dataset": setting.name,
-        "users": setting.num_users,
-        "items": setting.num_items,
-        "channels": ", ".join(f"{m} {width}" for m, width in setting.channels.items()),
-    }
-    report = make_report(machine, dataset, rows)
-    if options.out is not None:
-        write(report, options.out)
-        if options.figures:
-            from figures import draw
+        machine: dict[str, object] = {**describe(options.device, options.threads)}
+        dataset = {
+            "dataset": setting.name,
+            "users": setting.num_users,
+            "items": setting.num_items,
+            "channels": ", ".join(f"{m} {width}" for m, width in setting.channels.items()),
+        }
+        for rows in _measure(options.suites, setting):
+            if options.out is not None:  # After every row, so that no interruption takes it away.
+                machine["minutes"] = round((time.perf_counter() - start) / 60, 1)
+                report = make_report(machine, dataset, rows)
+                write(report, options.out)
+    if options.out is not None and options.figures:
+        from figures import draw
 
-            draw(report, options.out)
+        draw(report, options.out)
     spoilt = [row for row in rows if row["status"] in ("wrong", "failed")]
     for row in spoilt:
         print(f"{row['status']}: {row['suite']}, {row['case']}, {row['backend']}", file=sys.stderr)
     return 1 if spoilt else 0
 
 
-def _measure(suites: Sequence[str], setting: Setting) -> list[Row]:
+def _measure(suites: Sequence[str], setting: Setting) -> Iterator[list[Row]]:
+    """Yield all rows so far, after each."""
     # The peaks are measured in any case: everything else is a share of them.
     cases = [
         case for name in SUITES if name in {"machine", *suites} for case in SUITES[name](setting)
@@ -80,7 +81,7 @@ def _measure(suites: Sequence[str], setting: Setting) -> list[Row]:
     for row in measure_all(cases, setting):
         rows.append(row)
         print(line(add_shares(row, peaks_of(rows))), flush=True)
-    return rows
+        yield rows
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -91,7 +92,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="a folder; a synthetic dataset without")
     parser.add_argument("--size", choices=SYNTHETIC_SIZES, default="baby", help="of the synthetic")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=_threads(), help="of the CPU")
     parser.add_argument("--repeats", type=int, default=9, help="the most samples of a case")
     parser.add_argument(
         "--longest", type=float, default=40, help="seconds that a call of InfoNCE may take"
@@ -119,8 +120,15 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         try:
             require("matplotlib", extra="bench", purpose="Drawing figures")
         except ImportError as error:
-            parser.error(f"{error}; or pass --no-figures")
+            print(f"without figures: {error}", file=sys.stderr)
+            options.figures = False
     return options
+
+
+def _threads() -> int:
+    """Return as many threads as torch would take, and no more than there are cores for."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(torch.get_num_threads(), available or 1)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from typing import Any
 
 import lightning as L
 import torch
+from hardware import describe
+from suites.step import train_step
 from torch_geometric.data import HeteroData
 
 from mentor_pyg import MENTOR, InteractionFolder, MENTORConfig
@@ -44,10 +46,7 @@ def plain_epoch(data: HeteroData, model: MENTOR, optimizer: Any, epoch: int) -> 
     batches = BPRBatches(data)
     batches.set_epoch(epoch)
     for batch in batches:
-        terms = model.loss(data, *batch)
-        optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        optimizer.step()
+        train_step(model, optimizer, data, batch)
     return time.perf_counter() - start
 
 
@@ -85,6 +84,7 @@ def main() -> None:
         plain += [plain_epoch(data, model, optimizer, epoch) for epoch in range(args.epochs)]
         wrapped += lightning_epochs(data, config, args.epochs)
     a, b = statistics.median(plain), statistics.median(wrapped)
+    print(", ".join(f"{k} {v}" for k, v in describe("cpu", torch.get_num_threads()).items()))
     print(f"plain loop  {a:.3f} s an epoch ({min(plain):.3f} to {max(plain):.3f})")
     print(f"Lightning   {b:.3f} s an epoch ({min(wrapped):.3f} to {max(wrapped):.3f})")
     print(f"difference  {100 * (b / a - 1):+.1f}%")

@@ -37,11 +37,12 @@ NAMES = {
     """,
     "mentor_pyg.losses": """
         BPRLoss CosineLoss GaussianAlignmentLoss INFO_NCE_BACKENDS InfoNCELoss Moments
-        Statistics bpr_loss cosine_loss gaussian_alignment_loss info_nce moments
+        Statistics bpr_loss cosine_loss gaussian_alignment_loss info_nce
+        info_nce_unavailable moments
     """,
     "mentor_pyg.models": """
-        BPRMF BPRMFConfig LightGCN LightGCNConfig MENTOR MENTORConfig MODELS ModelConfig
-        RandomDraws Recommender build_model load_model save_model
+        BPRMF BPRMFConfig CapturedStep LightGCN LightGCNConfig MENTOR MENTORConfig MODELS
+        ModelConfig RandomDraws Recommender build_model load_model save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation InteractionConv

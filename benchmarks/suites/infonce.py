@@ -10,10 +10,10 @@ import torch
 from cases import CannotRunError, Case, Setting, Work
 from counts import dense_gbyte, info_nce_gflop
 from measure import refuse_beyond_memory, seconds_of
-from references import anchor_gradient, close
+from references import close, info_nce_value_and_rows
 from torch import Tensor
 
-from mentor_pyg.losses import INFO_NCE_BACKENDS, info_nce
+from mentor_pyg.losses import INFO_NCE_BACKENDS, info_nce, info_nce_unavailable
 from mentor_pyg.typing import Precision
 from suites.propagate import INTERPRETED
 
@@ -31,6 +31,8 @@ NAIVE_BYTES = 16
 
 _TEMPERATURE = 0.2
 _FEW = 512
+_SOME = 256
+_RESULTS = ("value", "gradient of view a", "gradient of view b")
 
 
 def cases(setting: Setting) -> list[Case]:
@@ -64,17 +66,28 @@ def prepare(
     def function(x: Tensor, y: Tensor, name: str = backend, how: Precision = precision) -> Tensor:
         return info_nce(x, y, _TEMPERATURE, backend=name, precision=how)
 
+    if reason := info_nce_unavailable(a, _TEMPERATURE, backend, precision):
+        raise CannotRunError(reason)
     _refuse_unaffordable(function, a, b, setting, backend)
 
-    def check(result: tuple[Tensor, Tensor]) -> str:
+    def run() -> tuple[Tensor, ...]:
+        loss = function(a, b)
+        return (loss.detach(), *torch.autograd.grad(loss, (a, b)))
+
+    def check(result: tuple[Tensor, ...]) -> str:
         _check_few(function, a[:_FEW], b[:_FEW], precision)
-        anchors = torch.arange(rows, device=a.device)[:: max(1, rows // 256)]
-        expected = anchor_gradient(a, b, _TEMPERATURE, anchors)
-        close("gradient of some anchors", result[0][anchors], expected, TOLERANCE[precision])
-        return f"the first {_FEW} rows against naive in float64; gradients of 256 anchors of all"
+        some = torch.arange(rows, device=a.device)[:: max(1, rows // _SOME)]
+        expected = info_nce_value_and_rows(a, b, _TEMPERATURE, some)
+        got = (result[0], result[1][some], result[2][some])
+        for name, x, y in zip(_RESULTS, got, expected, strict=True):
+            close(f"{name} of all", x, y, TOLERANCE[precision])
+        return (
+            f"the first {min(rows, _FEW)} rows against naive in float64; "
+            f"of all, the value and {len(some)} rows of both gradients by their formulas"
+        )
 
     return Work(
-        lambda: torch.autograd.grad(function(a, b), (a, b)),
+        run,
         check,
         gflop=info_nce_gflop(rows, width),
         gbyte=dense_gbyte(*4 * [rows * width]),
@@ -88,24 +101,21 @@ def _check_few(
     few = [x.detach().requires_grad_() for x in (view_a, view_b)]
     exact = [x.detach().double().requires_grad_() for x in (view_a, view_b)]
     got, expected = function(*few), function(*exact, name="naive", how="ieee")
-    close("value", got, expected, TOLERANCE[precision])
-    gradients = torch.autograd.grad(got, few)
-    for name, a, b in zip("ab", gradients, torch.autograd.grad(expected, exact), strict=True):
-        close(f"gradient of view {name}", a, b, TOLERANCE[precision])
+    results = (
+        (loss, *torch.autograd.grad(loss, views)) for loss, views in ((got, few), (expected, exact))
+    )
+    for name, a, b in zip(_RESULTS, *results, strict=True):
+        close(name, a, b, TOLERANCE[precision])
 
 
 def _refuse_unaffordable(
     function: Callable[..., Tensor], a: Tensor, b: Tensor, setting: Setting, backend: str
 ) -> None:
-    """Raise where a call fails on a few rows, or would be too large or too slow on all."""
+    """Raise where a call would be too large or, by a call on a few rows, too slow."""
     rows = a.size(0)
     few = a.detach()[:2048].requires_grad_(), b.detach()[:2048].requires_grad_()
-    try:
-        torch.autograd.grad(function(*few), few)
-    except RuntimeError as error:
-        raise CannotRunError(str(error)) from None
     again = partial(seconds_of, lambda: torch.autograd.grad(function(*few), few), setting.device)
-    seconds = min(again(), again())
+    seconds = min(again() for _ in range(3))
     predicted = seconds * (rows / few[0].size(0)) ** 2
     if rows > 2048 and predicted > setting.longest:
         raise CannotRunError(

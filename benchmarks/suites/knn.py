@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -104,4 +105,4 @@ def _checked(x: Tensor) -> str:
 
 
 def _counted(x: Tensor, work: Work) -> Work:
-    return Work(work.run, work.check, knn_gflop(*x.shape), dense_gbyte(x.numel()))
+    return replace(work, gflop=knn_gflop(*x.shape), gbyte=dense_gbyte(x.numel()))

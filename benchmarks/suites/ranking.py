@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -14,7 +15,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.data import INTERACTS, Representations, edge_label_index
 from mentor_pyg.evaluation import METRICS, full_ranking
 
-__all__ = ["cases", "naive_ranking"]
+__all__ = ["cases", "interaction_lists", "naive_ranking"]
 
 _WIDTH = 128
 _BLOCK = 1024
@@ -56,7 +57,7 @@ def _full_ranking(k: tuple[int, ...], metrics: tuple[str, ...], setting: Setting
         kept = torch.isin(label[0], torch.tensor(users, device=label.device))
         few[INTERACTS].test_edge_label_index = label[:, kept]
         got = full_ranking(reps, few, "test", k=_K, metrics=("recall", "ndcg"))
-        expected = naive_ranking(reps, few, users, _K)
+        expected = naive_ranking(reps, *interaction_lists(few), users, _K)
         for key, value in expected.items():
             assert abs(got[key] - value) < 1e-6, f"{key} is {got[key]}, not {value}"
         return f"recall and ndcg of {len(users)} users against plain Python in float64"
@@ -80,19 +81,28 @@ def _product(setting: Setting) -> Work:
 def _naive(setting: Setting) -> Work:
     data, reps = load(setting), _representations(setting)
     users = _test_users(data)
+    lists = interaction_lists(data)
 
     def run() -> object:
-        return naive_ranking(reps, data, users[:_FEW], _K)
+        return naive_ranking(reps, *lists, users[:_FEW], _K)
 
     scale = len(users) / min(_FEW, len(users))
     return Work(run, lambda _: "nothing: it is the reference", scale=scale)
 
 
+def interaction_lists(data: HeteroData) -> tuple[dict[int, set[int]], dict[int, set[int]]]:
+    """Return the items that users have seen in training, and those that test holds for them."""
+    return _lists(data[INTERACTS].edge_index), _lists(edge_label_index(data, "test"))
+
+
 def naive_ranking(
-    reps: Representations, data: HeteroData, users: list[int], k: int
+    reps: Representations,
+    seen: dict[int, set[int]],
+    relevant: dict[int, set[int]],
+    users: list[int],
+    k: int,
 ) -> dict[str, float]:
     """Return recall and ndcg of some users, one user after another, in float64."""
-    seen, relevant = _lists(data[INTERACTS].edge_index), _lists(edge_label_index(data, "test"))
     item = reps.item["fused"].double().cpu()
     recall = ndcg = 0.0
     for user in users:
@@ -122,9 +132,8 @@ def _lists(edge_index: torch.Tensor) -> dict[int, set[int]]:
 
 def _counted(work: Work, data: HeteroData, setting: Setting) -> Work:
     users, items = len(_test_users(data)), setting.num_items
-    return Work(
-        work.run,
-        work.check,
+    return replace(
+        work,
         gflop=ranking_gflop(users, items, _WIDTH),
         gbyte=dense_gbyte(users * _WIDTH, items * _WIDTH),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -14,7 +15,7 @@ from mentor_pyg import SyntheticMultimodal
 from mentor_pyg.graph import Adjacency, normalize_symmetric
 from mentor_pyg.ops import propagate
 from suites import infonce
-from suites.propagate import refuse_unavailable, value_and_gradient
+from suites.propagate import lay_out, refuse_unavailable, value_and_gradient
 from suites.step import step_work
 
 __all__ = ["CURVES", "cases", "random_adjacency"]
@@ -114,7 +115,7 @@ def _product(
     x = torch.randn(num_nodes, width, device=setting.device, requires_grad=True)
     grad = torch.randn_like(x)
     refuse_unavailable(adjacency, x, backend)
-    _set_up(backend, setting)
+    lay_out(adjacency, x, backend)
     function = partial(propagate, adjacency, backend=backend)
 
     def check(result: tuple[Tensor, Tensor]) -> str:
@@ -139,13 +140,6 @@ def _product(
     )
 
 
-def _set_up(backend: str, setting: Setting) -> None:
-    """Let what a backend loads or compiles at its first call not count as the memory of one."""
-    small = random_adjacency(128, 4, setting.device)
-    x = torch.randn(128, _WIDTH, device=setting.device, requires_grad=True)
-    value_and_gradient(partial(propagate, small, backend=backend), x, torch.ones_like(x))
-
-
 def _loss(rows: int, backend: str, setting: Setting) -> Work:
     work = infonce.prepare(rows, _WIDTH, setting, backend=backend)
     facts: dict[str, float | str] = {
@@ -154,11 +148,11 @@ def _loss(rows: int, backend: str, setting: Setting) -> Work:
         "width": _WIDTH,
         "size": rows * _WIDTH,
     }
-    return Work(work.run, work.check, work.gflop, work.gbyte, facts=facts)
+    return replace(work, facts=facts)
 
 
 def _step(count: int, setting: Setting) -> Work:
     data = SyntheticMultimodal("demo", modalities=_MODALITIES[:count])[0].to(setting.device)
     work = step_work(data, {"semantics": "paper"}, "auto")
     facts: dict[str, float | str] = {"curve": "modalities", "modalities": count, "size": count}
-    return Work(work.run, work.check, work.gflop, work.gbyte, facts=facts)
+    return replace(work, facts=facts)

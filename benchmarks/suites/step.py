@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
@@ -13,14 +13,14 @@ from cases import CannotRunError, Case, Setting, Work
 from counts import step_gflop
 from dataset import load
 from measure import refuse_beyond_memory
-from references import info_nce_in_blocks
+from references import close, info_nce_in_blocks
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import num_items, num_users
 from mentor_pyg.graph import interaction_adjacency
-from mentor_pyg.losses import info_nce
-from mentor_pyg.models import MENTOR, MENTORConfig
+from mentor_pyg.losses import info_nce, info_nce_unavailable
+from mentor_pyg.models import MENTOR, CapturedStep, MENTORConfig
 from mentor_pyg.models.random_draws import PERTURBED_VIEWS, RandomDraws
 from mentor_pyg.sampling import Batch, BPRBatches
 from suites.infonce import NAIVE_BYTES, TOLERANCE
@@ -33,6 +33,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "paper semantics, batch contrast": {"semantics": "paper", "contrast": "batch"},
 }
 """The settings that are measured, by name."""
+
+_NOISY = 1e-3
+"""Noise has the sign of its entry, and an entry near 0 may have another by rounding."""
 
 _PRECISIONS = {"cpu": ("ieee", "bf16"), "cuda": ("ieee", "tf32", "bf16")}
 
@@ -64,30 +67,35 @@ def prepare(config: dict[str, Any], setting: Setting, *, backend: str) -> Work:
 
 def prepare_captured(config: dict[str, Any], setting: Setting) -> Work:
     """Return the work of one step whose forward and backward replay a CUDA graph."""
-    try:
-        from mentor_pyg.training.captured_step import CapturedStep
-    except ImportError as error:
-        raise CannotRunError(str(error)) from None
     data = load(setting)
     model, optimizer, batch = _training(data, config, "auto")
 
     @cache  # Recorded by the first call, whose memory is what the graph holds.
     def captured() -> CapturedStep:
-        return CapturedStep(lambda b: model.loss(data, *b), list(model.parameters()), batch)
+        return CapturedStep(partial(model.loss, data), model.parameters(), batch)
 
     def run() -> None:
         captured()(batch)
         optimizer.step()
 
     def check(_: object) -> str:
-        replayed = dict(zip(captured().terms, captured()(batch), strict=True))
-        expected = model.loss(data, *batch)
-        for name in ("bpr", "reg", "align"):  # The others draw random numbers.
-            _check_term(name, replayed[name], expected[name])
-        assert all(bool(value.isfinite()) for value in replayed.values()), "terms not finite"
-        return f"bpr, reg, align as without a graph; {check_loss(model, data, batch, 'auto')}"
+        return f"{_check_replay(data, config)}; {check_loss(model, data, batch, 'auto')}"
 
     return Work(run, check, gflop=_gflop(model, data, batch))
+
+
+def _check_replay(data: HeteroData, config: dict[str, Any]) -> str:
+    """Raise an ``AssertionError`` where a replay differs from a step, with nothing drawn in it."""
+    model, _, batch = _training(data, {**config, "mask_weight": 0.0, "noise_scale": 0.0}, "auto")
+    step = CapturedStep(partial(model.loss, data), model.parameters(), batch)
+    values, replayed = step(batch), [p.grad for p in model.parameters()]
+    terms = model.loss(data, *batch)
+    expected = _gradients(terms, model)
+    for name, value in zip(step.terms, values, strict=True):
+        _check_term(name, value, terms[name])
+    for (name, _), got, wanted in zip(model.named_parameters(), replayed, expected, strict=True):
+        _check_gradient(name, got, wanted, 1e-4)
+    return "terms and gradients of a replay without random terms as without a graph"
 
 
 def step_work(data: HeteroData, config: dict[str, Any], backend: str) -> Work:
@@ -128,7 +136,7 @@ def contrast_by(backend: str) -> Iterator[None]:
 
 
 def check_loss(model: MENTOR, data: HeteroData, batch: Batch, backend: str) -> str:
-    """Raise an ``AssertionError`` where loss terms are not finite or differ from the reference.
+    """Raise an ``AssertionError`` where loss terms or gradients differ from the reference.
 
     The reference propagates naively and takes InfoNCE block by block, which fits where the
     ``N x N`` matrix of the naive one does not.
@@ -136,16 +144,33 @@ def check_loss(model: MENTOR, data: HeteroData, batch: Batch, backend: str) -> s
     draws = fixed_draws(model, data)
     reference = MENTOR.from_data(data, _config(model.config.to_dict(), "naive"))
     reference.to(next(model.parameters()).device).load_state_dict(model.state_dict())
-    with torch.no_grad():
-        with contrast_by(backend):
-            got = model.loss(data, *batch, draws)
-        with _info_nce_as(info_nce_in_blocks):
-            expected = reference.loss(data, *batch, draws)
+    with contrast_by(backend):
+        got = model.loss(data, *batch, draws)
+        found = _gradients(got, model)
+    with _info_nce_as(info_nce_in_blocks):
+        expected = reference.loss(data, *batch, draws)
+        wanted = _gradients(expected, reference)
+    # Only the contrast takes a precision, but every gradient has a part of it.
+    tolerance = TOLERANCE[model.config.precision]
     for name, value in got.items():
-        # Only the contrast takes a precision.
-        precision = model.config.precision if name == "perturb" else "ieee"
-        _check_term(name, value, expected[name], TOLERANCE[precision])
-    return f"loss terms {', '.join(got)} against naive, on the same random draws"
+        exact = TOLERANCE["ieee"]
+        _check_term(name, value, expected[name], tolerance if name == "perturb" else exact)
+    for (name, _), a, b in zip(model.named_parameters(), found, wanted, strict=True):
+        _check_gradient(name, a, b, max(tolerance, _NOISY))
+    return f"{', '.join(got)} and all gradients against naive, on the same random draws"
+
+
+def _gradients(terms: Mapping[str, Tensor], model: MENTOR) -> tuple[Tensor | None, ...]:
+    loss = torch.stack(list(terms.values())).sum()
+    return torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+
+
+def _check_gradient(
+    name: str, got: Tensor | None, expected: Tensor | None, tolerance: float
+) -> None:
+    assert (got is None) == (expected is None), f"only one of two gradients of {name!r} is there"
+    if got is not None and expected is not None:
+        close(f"the gradient of {name!r}", got, expected, tolerance)
 
 
 def fixed_draws(model: MENTOR, data: HeteroData) -> RandomDraws:
@@ -170,9 +195,9 @@ def fixed_draws(model: MENTOR, data: HeteroData) -> RandomDraws:
 def _check_term(
     name: str, value: Tensor, expected: Tensor, tolerance: float = TOLERANCE["ieee"]
 ) -> None:
-    assert bool(value.isfinite()), f"the loss term {name!r} is {float(value)}"
-    error = float((value - expected).abs())
-    allowed = tolerance * float(expected.abs()) + 1e-7
+    assert bool(value.isfinite()), f"the loss term {name!r} is {value.item()}"
+    error = float((value - expected).detach().abs())
+    allowed = tolerance * float(expected.detach().abs()) + 1e-7
     assert error <= allowed, f"the loss term {name!r} is off by {error:.1e}"
 
 
@@ -202,11 +227,10 @@ def _training(
 
 def _refuse_precision(config: MENTORConfig, device: torch.device) -> None:
     """Raise where the contrast cannot be had in the precision of the settings."""
-    view = torch.randn(32, config.embedding_dim, device=device)
-    try:
-        info_nce(view, view, config.temperature, precision=config.precision)
-    except RuntimeError as error:
-        raise CannotRunError(str(error)) from None
+    view = torch.empty(1, config.embedding_dim, device=device)
+    reason = info_nce_unavailable(view, config.temperature, precision=config.precision)
+    if reason is not None:
+        raise CannotRunError(reason)
 
 
 def _config(config: dict[str, Any], backend: str) -> MENTORConfig:

@@ -9,7 +9,12 @@ from mentor_pyg.losses.gaussian import (
     gaussian_alignment_loss,
     moments,
 )
-from mentor_pyg.losses.info_nce import INFO_NCE_BACKENDS, InfoNCELoss, info_nce
+from mentor_pyg.losses.info_nce import (
+    INFO_NCE_BACKENDS,
+    InfoNCELoss,
+    info_nce,
+    info_nce_unavailable,
+)
 
 __all__ = [
     "INFO_NCE_BACKENDS",
@@ -23,5 +28,6 @@ __all__ = [
     "cosine_loss",
     "gaussian_alignment_loss",
     "info_nce",
+    "info_nce_unavailable",
     "moments",
 ]

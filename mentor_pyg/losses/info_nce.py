@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import NamedTuple, get_args
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mentor_pyg.losses import info_nce_chunked, info_nce_triton
 from mentor_pyg.typing import Precision
 
-__all__ = ["INFO_NCE_BACKENDS", "InfoNCELoss", "info_nce"]
+__all__ = ["INFO_NCE_BACKENDS", "InfoNCELoss", "info_nce", "info_nce_unavailable"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,8 @@ def info_nce(
             none, in :math:`8 N^2 d` operations. ``"auto"`` is ``"chunked"``, and on CUDA
             ``"triton"`` for what that lacks. A backend asked for by name runs or raises.
         precision: What the factors of the matrix products are rounded to; sums, and all that is
-            not a product of matrices, are float32 in each. ``"ieee"``: nothing. ``"tf32"``: 10
+            not a product of matrices, are float32 in each. ``"ieee"``: nothing (under
+            ``torch.compile`` what torch is set to holds instead). ``"tf32"``: 10
             bits of mantissa. ``"tf32x3"``: three tf32 products, about as exact as float32.
             ``"bf16"``: 7 bits. ``"triton"`` has all of them, ``"chunked"`` has ``"tf32"`` and
             ``"bf16"`` on a GPU and ``"bf16"`` on a CPU that multiplies it in hardware; ``"naive"``
@@ -102,11 +103,29 @@ def info_nce(
     _check_views(view_a, view_b)
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"'temperature' needs to be a positive number (got {temperature})")
-    if precision not in _PRECISIONS:
-        raise ValueError(f"'precision' needs to be one of {list(_PRECISIONS)} (got {precision!r})")
+    _check_names(backend, precision)
     backend = _choose_backend(view_a, temperature, backend, precision)
     with torch.autocast(view_a.device.type, enabled=False):
         return _BACKENDS[backend].loss(view_a, view_b, temperature, precision)
+
+
+def info_nce_unavailable(
+    view: Tensor, temperature: float, backend: str = "auto", precision: Precision = "ieee"
+) -> str | None:
+    """Return why :func:`info_nce` cannot run on such views ``[N, d]``; ``None`` where it can.
+
+    Args:
+        view: A view of the type, width and device in question.
+        temperature: The temperature.
+        backend: The backend.
+        precision: The precision of the products.
+
+    Raises:
+        ValueError: If there is no such backend or precision.
+    """
+    _check_names(backend, precision)
+    reasons = _reasons(view, temperature, backend, precision)
+    return None if None in reasons.values() else _listed(reasons, precision)
 
 
 def _check_views(view_a: Tensor, view_b: Tensor) -> None:
@@ -124,24 +143,38 @@ def _check_views(view_a: Tensor, view_b: Tensor) -> None:
         raise ValueError("'view_a' needs at least one row (got none)")
 
 
-def _choose_backend(view: Tensor, temperature: float, backend: str, precision: Precision) -> str:
-    """Return the name of the backend to run."""
+def _check_names(backend: str, precision: Precision) -> None:
+    if precision not in _PRECISIONS:
+        raise ValueError(f"'precision' needs to be one of {list(_PRECISIONS)} (got {precision!r})")
     if backend not in ("auto", *_BACKENDS):
         raise ValueError(
             f"'backend' needs to be 'auto' or one of {list(INFO_NCE_BACKENDS)} (got {backend!r})"
         )
+
+
+def _reasons(
+    view: Tensor, temperature: float, backend: str, precision: Precision
+) -> dict[str, str | None]:
+    """Return why each backend that comes into question cannot run, in order of preference."""
     tried = _AUTO.get(view.device.type, ("chunked",)) if backend == "auto" else (backend,)
-    reasons = {name: _BACKENDS[name].unavailable(view, temperature, precision) for name in tried}
+    return {name: _BACKENDS[name].unavailable(view, temperature, precision) for name in tried}
+
+
+def _choose_backend(view: Tensor, temperature: float, backend: str, precision: Precision) -> str:
+    """Return the name of the backend to run."""
+    reasons = _reasons(view, temperature, backend, precision)
     for name, reason in reasons.items():
         if reason is None:
             if backend == "auto" and not torch.compiler.is_compiling():
                 _log_choice(name, view.device.type, precision)
             return name
-    raise RuntimeError(
-        "; ".join(
-            f"backend {name!r} cannot run with precision {precision!r}: {reason}"
-            for name, reason in reasons.items()
-        )
+    raise RuntimeError(_listed(reasons, precision))
+
+
+def _listed(reasons: Mapping[str, str | None], precision: Precision) -> str:
+    return "; ".join(
+        f"backend {name!r} cannot run with precision {precision!r}: {reason}"
+        for name, reason in reasons.items()
     )
 
 

@@ -71,7 +71,7 @@ def _cpu_has_bf16_products() -> bool:
 def _float32_products(device: str, precision: Precision) -> AbstractContextManager[None]:
     """Have the factors of float32 products rounded so, whatever torch is set to elsewhere."""
     if precision == "ieee" and torch.compiler.is_compiling():
-        return nullcontext()  # Reading the setting breaks the graph, and hardly anyone has set it.
+        return nullcontext()  # Setting breaks the graph. Compiled, torch's setting holds.
     return _set_products(device, precision)
 
 
@@ -88,7 +88,9 @@ def _set_products(device: str, precision: Precision) -> Iterator[None]:
     try:
         yield
     finally:
-        products.fp32_precision = before
+        products.fp32_precision = "none"  # Inherited again, unless that is something else.
+        if products.fp32_precision != before:
+            products.fp32_precision = before
 
 
 def _bf16_product(x: Tensor, y: Tensor) -> Tensor:

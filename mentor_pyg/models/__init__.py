@@ -2,6 +2,7 @@
 
 from mentor_pyg.models.base import Recommender
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
+from mentor_pyg.models.captured_step import CapturedStep
 from mentor_pyg.models.config import ModelConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR
@@ -14,6 +15,7 @@ __all__ = [
     "MENTOR",
     "MODELS",
     "BPRMFConfig",
+    "CapturedStep",
     "LightGCN",
     "LightGCNConfig",
     "MENTORConfig",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import lightning as L
 import torch
 from torch import Tensor
@@ -9,9 +11,8 @@ from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.evaluation import full_ranking
-from mentor_pyg.models import Recommender
+from mentor_pyg.models import CapturedStep, Recommender
 from mentor_pyg.sampling import Batch
-from mentor_pyg.training.captured_step import CapturedStep
 from mentor_pyg.typing import Split
 
 __all__ = ["RecommenderModule"]
@@ -29,8 +30,8 @@ class RecommenderModule(L.LightningModule):
         lr: Adam's learning rate.
         k: The lengths of ranking to measure.
         cuda_graph: Whether forward and backward of whole batches are replayed from a CUDA graph
-            (see :class:`~mentor_pyg.training.captured_step.CapturedStep`); on CUDA, for models
-            that have :attr:`~mentor_pyg.models.Recommender.has_static_shapes`.
+            (see :class:`~mentor_pyg.models.CapturedStep`); on CUDA, for models that have
+            :attr:`~mentor_pyg.models.Recommender.has_static_shapes`.
     """
 
     def __init__(
@@ -84,9 +85,7 @@ class RecommenderModule(L.LightningModule):
         """
         if self._captured is None:
             parameters = [p for p in self.model.parameters() if p.requires_grad]
-            self._captured = CapturedStep(
-                lambda held: self.model.loss(self.data, *held), parameters, batch
-            )
+            self._captured = CapturedStep(partial(self.model.loss, self.data), parameters, batch)
             self._terms = self._captured.terms
         return self._captured(batch) if self._captured.fits(batch) else None
 

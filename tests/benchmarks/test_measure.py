@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import measure as measure_module
 import pytest
 import torch
 from cases import CannotRunError, Case, Setting, Work
@@ -121,6 +122,17 @@ def test_time_is_the_median_of_calls(setting: Setting) -> None:
 
 
 def test_short_calls_are_timed_together(setting: Setting) -> None:
+    row = measure(case_of(lambda: None), setting)
+    assert row["calls_per_sample"] == 200
+
+
+@pytest.mark.parametrize("first", [0.5, 1.5])
+def test_a_slow_first_call_says_nothing_of_the_next(
+    first: float, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = iter([first])
+    right = measure_module.seconds_of
+    monkeypatch.setattr(measure_module, "seconds_of", lambda *args: right(*args) + next(late, 0.0))
     row = measure(case_of(lambda: None), setting)
     assert row["calls_per_sample"] == 200
 

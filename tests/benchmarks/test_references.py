@@ -1,23 +1,31 @@
 """The checks that stand before every time notice what is wrong."""
 
+from collections.abc import Callable
+from functools import partial
+from itertools import cycle
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
-from references import anchor_gradient, close, info_nce_in_blocks, product_rows
+from cases import Case, Setting
+from measure import measure
+from references import close, info_nce_in_blocks, info_nce_value_and_rows, product_rows
+from suites import infonce
 from suites.knn import check_neighbours
-from suites.negatives import check_negatives
-from suites.ranking import naive_ranking
+from suites.negatives import check_negatives, check_uniform
+from suites.ranking import interaction_lists, naive_ranking
 from suites.scaling import random_adjacency
 from suites.step import check_loss, contrast_by
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import Representations, edge_label_index
+from mentor_pyg.data import INTERACTS, Representations, edge_label_index
 from mentor_pyg.evaluation import full_ranking
 from mentor_pyg.graph import knn_graph
-from mentor_pyg.losses import info_nce
+from mentor_pyg.losses import bpr_loss, info_nce
 from mentor_pyg.models import MENTOR, MENTORConfig
-from mentor_pyg.sampling import BPRBatches
+from mentor_pyg.sampling import BPRBatches, UniformNegativeSampler
 
 
 @pytest.mark.parametrize(
@@ -48,13 +56,50 @@ def test_random_adjacency_is_what_it_says() -> None:
     assert 8_500 < adjacency.num_edges <= 9_000
 
 
-def test_info_nce_references_agree_with_autograd() -> None:
-    a, b = torch.randn(2, 30, 4, dtype=torch.double).requires_grad_()
+@pytest.mark.parametrize("block", [7, 1024])
+def test_info_nce_references_agree_with_autograd(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("references._BLOCK", block)
+    a, b = torch.randn(2, 30, 4, dtype=torch.double).unbind()
+    a, b = a.requires_grad_(), b.requires_grad_()
     loss = F.cross_entropy(F.normalize(a) @ F.normalize(b).t() / 0.3, torch.arange(30))
-    (gradient,) = torch.autograd.grad(loss, a)
+    gradients = torch.autograd.grad(loss, (a, b))
     rows = torch.tensor([2, 29])
-    torch.testing.assert_close(anchor_gradient(a, b, 0.3, rows), gradient[rows])
-    torch.testing.assert_close(info_nce_in_blocks(a, b, 0.3), loss.detach())
+    found = info_nce_value_and_rows(a, b, 0.3, rows)
+    torch.testing.assert_close(found, (loss.detach(), *(g[rows] for g in gradients)))
+    in_blocks = info_nce_in_blocks(a, b, 0.3)
+    torch.testing.assert_close(in_blocks, loss)
+    torch.testing.assert_close(torch.autograd.grad(in_blocks, (a, b)), gradients)
+
+
+@pytest.mark.parametrize("wrong", ["value", "gradient of view a", "gradient of view b"])
+def test_a_wrong_contrast_is_not_timed(
+    wrong: str, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, loss: Tensor, a: Tensor, b: Tensor) -> Tensor:
+            return 1.001 * loss if wrong == "value" and len(a) > 512 else loss.clone()
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+            off = [torch.full((600, 8), 1e-3) if wrong[-1] == name else None for name in "ab"]
+            return (grad, *off)
+
+    def loss(a: Tensor, b: Tensor, *args: Any, **options: Any) -> Tensor:
+        value = info_nce(a, b, *args, **options)
+        # Right on the few rows that naive is compared on.
+        return Wrong.apply(value, a, b) if len(a) == 600 else value
+
+    assert measure(info_nce_case(600), setting)["status"] == "ok"
+    monkeypatch.setattr("suites.infonce.info_nce", loss)
+    row = measure(info_nce_case(600), setting)
+    assert (row["status"], row["reason"].split(":")[0]) == ("wrong", f"{wrong} of all")
+
+
+def info_nce_case(rows: int) -> Case:
+    return Case("infonce", "made up", "auto", partial(infonce.prepare, rows, 8, backend="auto"))
 
 
 def test_wrong_neighbours_are_noticed() -> None:
@@ -80,11 +125,21 @@ def test_wrong_negatives_are_noticed() -> None:
             check_negatives(edge_index, user, torch.tensor(wrong))
 
 
+def test_negatives_that_are_not_uniform_are_noticed(tiny_data: HeteroData) -> None:
+    edges = tiny_data[INTERACTS].edge_index
+    sampler = UniformNegativeSampler(edges, 60, 80)
+    check_uniform(edges, sampler.sample)
+    with pytest.raises(AssertionError, match="not uniform"):  # Less than half as often.
+        check_uniform(edges, lambda user: torch.minimum(sampler.sample(user), sampler.sample(user)))
+    with pytest.raises(AssertionError, match="not uniform"):
+        check_uniform(edges, lambda user: sampler.sample(user[:1]).repeat(len(user)))
+
+
 def test_naive_ranking_agrees_with_full_ranking(tiny_data: HeteroData) -> None:
     reps = Representations({"fused": torch.randn(60, 8)}, {"fused": torch.randn(80, 8)})
     users = edge_label_index(tiny_data, "test")[0].unique().tolist()
     expected = full_ranking(reps, tiny_data, k=5, metrics=("recall", "ndcg"))
-    assert naive_ranking(reps, tiny_data, users, 5) == pytest.approx(expected)
+    assert naive_ranking(reps, *interaction_lists(tiny_data), users, 5) == pytest.approx(expected)
 
 
 def test_a_wrong_loss_term_is_noticed(
@@ -99,6 +154,32 @@ def test_a_wrong_loss_term_is_noticed(
     )
     with pytest.raises(AssertionError, match="'perturb' is off"):
         check_loss(model, tiny_data, batch, "auto")
+
+
+def test_a_wrong_gradient_of_the_loss_is_noticed(
+    tiny_data: HeteroData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = MENTOR.from_data(tiny_data, MENTORConfig())
+    batch = next(iter(BPRBatches(tiny_data)))
+
+    def bpr(pos: Tensor, neg: Tensor, log_base: Any) -> Tensor:
+        loss = bpr_loss(pos, neg, log_base)
+        return 2 * loss - loss.detach()
+
+    right = bpr_loss
+    monkeypatch.setattr("mentor_pyg.models.mentor.bpr_loss", Alternating(bpr, right))
+    with pytest.raises(AssertionError, match=r"the gradient of 'encoders.*': off by"):
+        check_loss(model, tiny_data, batch, "auto")
+
+
+class Alternating:
+    """Call one function for the model, and the other for its reference."""
+
+    def __init__(self, *functions: Callable[..., Tensor]) -> None:
+        self.functions = cycle(functions)
+
+    def __call__(self, *args: Any) -> Tensor:
+        return next(self.functions)(*args)
 
 
 def test_the_naive_step_contrasts_naively(

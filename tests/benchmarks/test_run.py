@@ -12,6 +12,14 @@ from cases import Case, Setting, Work
 from suites import SUITES
 from workers import measure_all
 
+ROW = {
+    "suite": "knn",
+    "case": "made up",
+    "backend": "auto",
+    "status": "cannot run",
+    "reason": "because",
+}
+
 
 def test_main_measures_in_processes_and_writes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -85,15 +93,27 @@ def test_options_that_cannot_be_met_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_figures_without_matplotlib_name_the_extra_beforehand(
+def test_without_matplotlib_there_are_no_figures_and_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("mentor_pyg.dependencies.has_package", lambda name: False)
-    with pytest.raises(SystemExit, match="2"):
-        run.main(["--out", str(tmp_path / "out")])
-    error = capsys.readouterr().err
-    assert "mentor_pyg[bench]" in error
-    assert "--no-figures" in error
+    monkeypatch.setattr(run, "measure_all", lambda cases, setting: iter([ROW]))
+    assert run.main(["--size", "tiny", "--suites", "knn", "--out", str(tmp_path / "out")]) == 0
+    assert "mentor_pyg[bench]" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"out.json", "out.md"}
+
+
+def test_what_was_measured_is_there_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(cases: list[Case], setting: Setting) -> Iterator[dict[str, Any]]:
+        yield ROW
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "measure_all", rows)
+    with pytest.raises(KeyboardInterrupt):
+        run.main(["--size", "tiny", "--suites", "knn", "--out", str(tmp_path / "out")])
+    assert json.loads((tmp_path / "out.json").read_text())["rows"] == [ROW]
 
 
 def test_suites_are_those_promised() -> None:

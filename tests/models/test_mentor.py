@@ -349,3 +349,10 @@ def test_refuses_data_of_other_features(datasets: dict[str, HeteroData]) -> None
         model.encode(datasets["three"])
     with pytest.raises(ValueError, match="features of the widths"):
         model.encode(datasets["one"])
+
+
+@pytest.mark.parametrize("setting", [{}, {"contrast": "batch", "perturb_weight": 0.0}])
+def test_mentor_without_a_contrast_of_the_batch_has_static_shapes(
+    tiny_data: HeteroData, setting: dict[str, object]
+) -> None:
+    assert MENTOR.from_data(tiny_data, MENTORConfig.from_dict(setting)).has_static_shapes

@@ -9,9 +9,9 @@ from mentor_pyg.sampling import BPRBatches
 from mentor_pyg.training import InteractionDataModule
 
 
-def with_trainer(data: HeteroData, device: str = "cpu", epoch: int = 0) -> InteractionDataModule:
+def with_trainer(data: HeteroData, epoch: int = 0) -> InteractionDataModule:
     module = InteractionDataModule(data, batch_size=100, seed=3)
-    strategy = SimpleNamespace(root_device=torch.device(device))
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
     module.trainer = SimpleNamespace(strategy=strategy, current_epoch=epoch)
     module.setup("fit")
     return module
@@ -31,14 +31,6 @@ def test_evaluation_loaders_name_the_splits(tiny_data: HeteroData) -> None:
     module = with_trainer(tiny_data)
     assert module.val_dataloader() == ["val"]
     assert module.test_dataloader() == ["test"]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_moves_a_copy_of_the_data(tiny_data: HeteroData) -> None:
-    module = with_trainer(tiny_data, "cuda:0")
-    assert tiny_data["item"].x_visual.device.type == "cpu"
-    assert module.data["item"].x_visual.device.type == "cuda"
-    assert next(iter(module.train_dataloader())).user.device.type == "cuda"
 
 
 def test_leaves_the_data_as_it_is(tiny_data: HeteroData) -> None:

@@ -98,15 +98,6 @@ def test_other_models(model: str, run: Train, data: HeteroData, tmp_path: Path) 
     assert type(load_model(tmp_path / "model.safetensors", data)).__name__.lower() == model
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda(run: Train, data: HeteroData, tmp_path: Path) -> None:
-    metrics = run(data, tmp_path, device="cuda", epochs=2).metrics
-    model = load_model(tmp_path / "model.safetensors", data)
-    with torch.no_grad():
-        val = full_ranking(model.encode(data), data, "val", (5, 10))
-    assert val == pytest.approx(metrics["val"], abs=0.05)
-
-
 def test_cluster_does_not_interfere(
     run: Train, data: HeteroData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

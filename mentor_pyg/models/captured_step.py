@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-
-from mentor_pyg.sampling import Batch
 
 __all__ = ["CapturedStep"]
 
@@ -18,44 +16,48 @@ _WARM_UP_STEPS = 3
 class CapturedStep:
     """Forward and backward of batches of one size, without a launch per operation.
 
-    The first call records them; every call then copies the batch in and replays, which leaves
+    The constructor records them; every call then copies the batch in and replays, which leaves
     the gradients in the parameters' ``grad``, as ``backward`` would, and none added up. Random
     numbers are drawn anew at every replay, from torch's default generator of the device; warm-up
     and recording draw some too, so that a run with and one without graphs see different ones.
 
     Args:
-        loss: The weighted loss terms of a batch; its shapes may depend on the size of the batch
-            and on nothing else, and it may not read values back from the device.
+        loss: Returns the weighted loss terms for the tensors of a batch, such as
+            ``partial(model.loss, data)`` of a model that has static shapes; its shapes may depend
+            on the size of the batch and on nothing else, and it may not read values back from the
+            device.
         parameters: What the loss trains.
         batch: A batch of the size to record.
     """
 
     def __init__(
         self,
-        loss: Callable[[Batch], Mapping[str, Tensor]],
-        parameters: list[nn.Parameter],
-        batch: Batch,
+        loss: Callable[..., Mapping[str, Tensor]],
+        parameters: Iterable[nn.Parameter],
+        batch: Sequence[Tensor],
     ) -> None:
-        self._inputs = Batch(*(tensor.clone() for tensor in batch))
-        self._parameters = parameters
+        self._inputs = [tensor.clone() for tensor in batch]
+        self._parameters = list(parameters)
         self.terms: tuple[str, ...] = ()
         self._values = torch.empty(0)
 
         self._gradients: tuple[Tensor | None, ...] = ()
 
         def step() -> None:
-            terms = loss(self._inputs)
+            terms = loss(*self._inputs)
             self.terms, self._values = tuple(terms), torch.stack(list(terms.values()))
-            self._gradients = torch.autograd.grad(self._values.sum(), parameters, allow_unused=True)
+            self._gradients = torch.autograd.grad(
+                self._values.sum(), self._parameters, allow_unused=True
+            )
 
         # What the recording made stays where it is: every replay writes there.
-        self._replay = _record(step, batch.user.device)
+        self._replay = _record(step, batch[0].device)
 
-    def fits(self, batch: Batch) -> bool:
+    def fits(self, batch: Sequence[Tensor]) -> bool:
         """Return whether the batch is of the recorded size."""
-        return batch.user.shape == self._inputs.user.shape
+        return [x.shape for x in batch] == [x.shape for x in self._inputs]
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def __call__(self, batch: Sequence[Tensor]) -> Tensor:
         """Set the gradients and return the weighted terms ``[num_terms]``, without gradient."""
         for held, given in zip(self._inputs, batch, strict=True):
             held.copy_(given)

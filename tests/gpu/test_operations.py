@@ -1,0 +1,104 @@
+"""What the CPU gives, a GPU gives too."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
+from mentor_pyg.evaluation import METRICS, full_ranking
+from mentor_pyg.graph import Adjacency, interaction_adjacency, knn_graph, semantic_adjacency
+from mentor_pyg.models import MENTOR, MENTORConfig
+from mentor_pyg.ops import BACKENDS, Noise, propagate, propagate_layers
+from mentor_pyg.sampling import BPRBatches, UniformNegativeSampler
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def graph(name: str, data: HeteroData) -> Adjacency:
+    if name == "interactions":
+        return interaction_adjacency(data)
+    return semantic_adjacency(data, "released")
+
+
+def value_and_gradient(out: Tensor, x: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
+    (gradient,) = torch.autograd.grad(out, x, seed.to(out.device))
+    return out.detach().cpu(), gradient.cpu()
+
+
+@pytest.mark.parametrize("name", ["interactions", "items"])
+@pytest.mark.parametrize("backend", ["auto", *BACKENDS])
+def test_propagation(backend: str, name: str, data: HeteroData, tiny_data: HeteroData) -> None:
+    adjacency, on_cpu = graph(name, data), graph(name, tiny_data)
+    x = torch.randn(on_cpu.num_sources, 33, requires_grad=True)
+    seed = torch.randn(on_cpu.num_targets, 33)
+    there = x.detach().cuda().requires_grad_()
+    if backend != "auto" and (reason := BACKENDS[backend].unavailable(adjacency, there)):
+        pytest.skip(reason)
+    got = value_and_gradient(propagate(adjacency, there, backend), there, seed)
+    expected = value_and_gradient(propagate(on_cpu, x, "naive"), x, seed)
+    torch.testing.assert_close(got, expected)
+
+    u = torch.rand(on_cpu.num_targets, 33)
+    layers = propagate_layers(adjacency, there, 2, [Noise(0.1, u.cuda()), None], backend)
+    got = value_and_gradient(layers, there, seed)
+    layers = propagate_layers(on_cpu, x, 2, [Noise(0.1, u), None], "naive")
+    torch.testing.assert_close(got, value_and_gradient(layers, x, seed))
+
+
+def test_neighbours() -> None:
+    x = torch.randn(200, 16)
+    edge_index, similarity = knn_graph(x, 5)
+    found_index, found_similarity = knn_graph(x.cuda(), 5)
+    torch.testing.assert_close(found_similarity.cpu(), similarity)
+    assert torch.equal(found_index.cpu(), edge_index)
+
+
+def test_ranking(data: HeteroData, tiny_data: HeteroData) -> None:
+    user, item = torch.randn(num_users(data), 8), torch.randn(num_items(data), 8)
+    reps = Representations({"fused": user}, {"fused": item})
+    there = Representations({"fused": user.cuda()}, {"fused": item.cuda()})
+    expected = full_ranking(reps, tiny_data, "test", k=(5, 10), metrics=tuple(METRICS))
+    found = full_ranking(there, data, "test", k=(5, 10), metrics=tuple(METRICS))
+    assert found == pytest.approx(expected)
+
+
+def test_negatives(data: HeteroData) -> None:
+    edges = data[INTERACTS].edge_index
+    sampler = UniformNegativeSampler(edges, num_users(data), num_items(data))
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        drawn.append(sampler.sample(edges[0]))
+    assert torch.equal(*drawn)
+    assert drawn[0].device == edges.device
+    pairs = edges[0] * num_items(data) + drawn[0]
+    assert not torch.isin(pairs, edges[0] * num_items(data) + edges[1]).any()
+
+
+@pytest.mark.parametrize("semantics", ["paper", "released"])
+@pytest.mark.parametrize("contrast", ["full", "batch"])
+def test_a_step_without_random_terms(
+    semantics: str, contrast: str, data: HeteroData, tiny_data: HeteroData
+) -> None:
+    settings = {"mask_weight": 0.0, "noise_scale": 0.0, "perturb_weight": 0.1}
+    config = MENTORConfig.from_dict({**settings, "semantics": semantics, "contrast": contrast})
+    model = MENTOR.from_data(tiny_data, config)
+    there = MENTOR.from_data(tiny_data, config).cuda()
+    there.load_state_dict(model.state_dict())
+    batch = next(iter(BPRBatches(tiny_data)))
+    terms = model.loss(tiny_data, *batch)
+    found = there.loss(data, *(ids.cuda() for ids in batch))
+    assert {k: v.item() for k, v in found.items()} == pytest.approx(
+        {k: v.item() for k, v in terms.items()}, rel=1e-4
+    )
+    sum(terms.values()).backward()
+    sum(found.values()).backward()
+    for name, parameter in model.named_parameters():
+        gradient = there.get_parameter(name).grad
+        assert (gradient is None) == (parameter.grad is None), name
+        if gradient is not None:
+            torch.testing.assert_close(gradient.cpu(), parameter.grad, rtol=1e-3, atol=1e-6)
