@@ -5,7 +5,18 @@ import importlib.util
 from functools import cache
 from types import ModuleType
 
-__all__ = ["has_package", "has_torch_scatter", "has_triton", "require", "triton_is_interpreted"]
+__all__ = [
+    "UnavailableError",
+    "has_package",
+    "has_torch_scatter",
+    "has_triton",
+    "require",
+    "triton_is_interpreted",
+]
+
+
+class UnavailableError(RuntimeError):
+    """What was asked for by name cannot run here; the message says why."""
 
 
 @cache

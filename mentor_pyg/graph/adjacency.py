@@ -41,6 +41,10 @@ class Adjacency:
     num_sources: int
     is_symmetric: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("rowptr", "col", "weight"):  # Kernels read them by their address.
+            object.__setattr__(self, name, getattr(self, name).contiguous())
+
     @classmethod
     def from_edge_index(
         cls,

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mentor_pyg.dependencies import UnavailableError
 from mentor_pyg.losses import info_nce_chunked, info_nce_triton
 from mentor_pyg.typing import Precision
 
@@ -168,7 +169,7 @@ def _choose_backend(view: Tensor, temperature: float, backend: str, precision: P
             if backend == "auto" and not torch.compiler.is_compiling():
                 _log_choice(name, view.device.type, precision)
             return name
-    raise RuntimeError(_listed(reasons, precision))
+    raise UnavailableError(_listed(reasons, precision))
 
 
 def _listed(reasons: Mapping[str, str | None], precision: Precision) -> str:

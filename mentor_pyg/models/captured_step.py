@@ -18,8 +18,9 @@ class CapturedStep:
 
     The constructor records them; every call then copies the batch in and replays, which leaves
     the gradients in the parameters' ``grad``, as ``backward`` would, and none added up. Random
-    numbers are drawn anew at every replay, from torch's default generator of the device; warm-up
-    and recording draw some too, so that a run with and one without graphs see different ones.
+    numbers are drawn anew at every replay, from torch's default generator of the device. The
+    recording reads and writes where it was made: parameters, and what else the loss reads, may
+    change their values but not their place.
 
     Args:
         loss: Returns the weighted loss terms for the tensors of a batch, such as
@@ -45,10 +46,9 @@ class CapturedStep:
 
         def step() -> None:
             terms = loss(*self._inputs)
-            self.terms, self._values = tuple(terms), torch.stack(list(terms.values()))
-            self._gradients = torch.autograd.grad(
-                self._values.sum(), self._parameters, allow_unused=True
-            )
+            values = torch.stack(list(terms.values()))
+            self.terms, self._values = tuple(terms), values.detach()
+            self._gradients = torch.autograd.grad(values.sum(), self._parameters, allow_unused=True)
 
         # What the recording made stays where it is: every replay writes there.
         self._replay = _record(step, batch[0].device)
@@ -64,18 +64,19 @@ class CapturedStep:
         self._replay()
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
-        return self._values.detach().clone()
+        return self._values.clone()
 
 
 def _record(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Return what runs ``step`` again."""
-    side = torch.cuda.Stream(device)  # Recording is not possible on the default stream.
-    side.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(side):
-        for _ in range(_WARM_UP_STEPS):
-            step()
-    torch.cuda.current_stream(device).wait_stream(side)
+    """Return what runs ``step`` again; no random numbers are used up here."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
+    with torch.random.fork_rng(devices=[device]), torch.cuda.device(device):
+        side = torch.cuda.Stream()  # Recording is not possible on the default stream.
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP_STEPS):
+                step()
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph, stream=side):
+            step()
     return graph.replay

@@ -70,7 +70,13 @@ class LayeredPropagation(InteractionConv):
             out = propagate_layers(edge_index, x, self.num_layers, noise, self.backend)
         else:
             out = h = x
-            for entry in noise or (None,) * self.num_layers:
+            noise = (None,) * self.num_layers if noise is None else tuple(noise)
+            if len(noise) != self.num_layers:
+                raise ValueError(
+                    f"'noise' needs an entry for each of {self.num_layers} layers "
+                    f"(got {len(noise)})"
+                )
+            for entry in noise:
                 h = add_noise(super().forward(h, edge_index, edge_weight), entry)
                 out = out + h
         return out / (self.num_layers + 1) if self.layer_readout == "mean" else out

@@ -11,13 +11,12 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from mentor_pyg.ops.native_csr import SOURCE, library_path
+from mentor_pyg.ops.native_csr import FLAGS, SOURCE, forget_library, library_path
 
 __all__ = ["compile_library"]
-
-_FLAGS = ["-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
 
 
 def compile_library() -> Path:
@@ -27,13 +26,22 @@ def compile_library() -> Path:
 
     Raises:
         RuntimeError: If there is no compiler, or it fails; the message holds what it printed.
+        OSError: If the package's folder cannot be written to.
     """
     path = library_path()
-    partial = path.with_suffix(f".{os.getpid()}")  # Several processes may compile at once.
-    command = [*shlex.split(os.environ.get("CXX", "g++")), *_FLAGS, str(SOURCE), "-o"]
-    try:
-        subprocess.run([*command, str(partial)], check=True, capture_output=True, text=True)
+    command = [*shlex.split(os.environ.get("CXX") or "g++"), *FLAGS, str(SOURCE), "-o"]
+    # Several processes may compile at once, each in a folder of its own, on one file system.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="_native_csr-") as folder:
+        partial = Path(folder, path.name)
+        _run([*command, str(partial)])
         partial.replace(path)
+    forget_library()
+    return path
+
+
+def _run(command: list[str]) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
     except FileNotFoundError:
         raise RuntimeError(
             f"the compiler {command[0]!r} is not installed; install it, or name another by the "
@@ -41,12 +49,6 @@ def compile_library() -> Path:
         ) from None
     except subprocess.CalledProcessError as error:
         raise RuntimeError(f"{shlex.join(command)} failed:\n{error.stderr}") from None
-    finally:
-        partial.unlink(missing_ok=True)
-    for old in path.parent.glob("_native_csr-*.so"):
-        if old != path:
-            old.unlink()
-    return path
 
 
 if __name__ == "__main__":

@@ -60,11 +60,11 @@ def propagate_layers(
         raise ValueError(
             f"'noise' needs an entry for each of {num_layers} layers (got {len(noise)})"
         )
-    for entry in noise:
-        if entry is not None and entry.draws is not None and entry.draws.shape != x.shape:
+    for draws in (entry.draws for entry in noise if entry is not None):
+        if draws is not None and (draws.shape, draws.device) != (x.shape, x.device):
             raise ValueError(
-                f"'noise' needs draws of the shape of 'x', {list(x.shape)} "
-                f"(got {list(entry.draws.shape)})"
+                f"'noise' needs draws of the shape of 'x', {list(x.shape)}, on {x.device} "
+                f"(got {list(draws.shape)} on {draws.device})"
             )
     if num_layers == 0:
         return x

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import platform
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,17 +19,30 @@ from mentor_pyg.graph import Adjacency
 from mentor_pyg.ops.constant_matrix import differentiable
 from mentor_pyg.ops.noise import Noise
 
-__all__ = ["SOURCE", "layer", "library_path", "propagate", "unavailable"]
+__all__ = ["FLAGS", "SOURCE", "forget_library", "layer", "library_path", "propagate", "unavailable"]
 
 SOURCE = Path(__file__).with_suffix(".cpp")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
 _REAL = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
 _MAX_SEED = 2**63 - 1
 
 
 def library_path() -> Path:
-    """Return where the compiled kernel belongs: beside its source, named after its text."""
-    digest = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]
+    """Return where the compiled kernel belongs: beside its source.
+
+    It is named after that, the compiler's options and what this CPU can do, so that machines
+    sharing a folder do not run each other's.
+    """
+    parts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), _instruction_set().encode())
+    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
     return SOURCE.with_name(f"_native_csr-{digest}.so")
+
+
+def _instruction_set() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    flags = (line for line in lines if line.lower().startswith(("flags", "features")))
+    return f"{platform.machine()} {next(flags, '')}"
 
 
 def unavailable(adjacency: Adjacency, x: Tensor) -> str | None:
@@ -41,9 +54,8 @@ def unavailable(adjacency: Adjacency, x: Tensor) -> str | None:
         return f"the native kernel needs x and weights both float32 or both float64 (got {got})"
     if adjacency.csr.col_indices().dtype != torch.int32:
         return "the native kernel counts edges and nodes in 32 bits"
-    if _library() is None:
-        return "the native kernel is not compiled; run: python -m mentor_pyg.ops.compile_native"
-    return None
+    loaded = _library()
+    return loaded if isinstance(loaded, str) else None
 
 
 def propagate(adjacency: Adjacency, x: Tensor) -> Tensor:
@@ -96,7 +108,7 @@ def _run(
             seed = int(torch.randint(_MAX_SEED, ()))
     real = _REAL[x.dtype]
     library = _library()
-    assert library is not None  # `unavailable` has been asked.
+    assert isinstance(library, ctypes.CDLL)  # `unavailable` has been asked.
     function = library.layer_float32 if real is ctypes.c_float else library.layer_float64
     function(
         ctypes.c_int64(adjacency.num_targets),
@@ -121,7 +133,17 @@ def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
 
 
 @cache
-def _library() -> Any | None:
-    """Load the kernel; ``None`` where it is not compiled."""
-    path = library_path()
-    return ctypes.CDLL(str(path)) if path.is_file() else None
+def _library() -> ctypes.CDLL | str:
+    """Load the kernel, or return why that is not possible."""
+    path, compiling = library_path(), "run: python -m mentor_pyg.ops.compile_native"
+    if not path.is_file():
+        return f"the native kernel is not compiled; {compiling}"
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        return f"the native kernel does not load ({error}); {compiling}"
+
+
+def forget_library() -> None:
+    """Look for the kernel anew at its next use."""
+    _library.cache_clear()

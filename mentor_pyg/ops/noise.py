@@ -35,5 +35,5 @@ def add_noise(h: Tensor, noise: Noise | None) -> Tensor:
     """
     if noise is None:
         return h
-    draws = uniform_like(h) if noise.draws is None else noise.draws
+    draws = uniform_like(h) if noise.draws is None else noise.draws.to(h.dtype)
     return h + h.sign() * F.normalize(draws, dim=-1) * noise.scale

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from torch import Tensor
 
+from mentor_pyg.dependencies import UnavailableError
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.ops import edge_index, naive, native_csr, scatter, torch_csr, triton_csr
 from mentor_pyg.ops.noise import Noise
@@ -93,6 +94,11 @@ def choose_backend(adjacency: Adjacency, x: Tensor, backend: str) -> str:
             f"'x' needs shape [{adjacency.num_sources}, d] or "
             f"[views, {adjacency.num_sources}, d] (got {list(x.shape)})"
         )
+    if x.device != adjacency.device:
+        raise ValueError(
+            f"'x' needs to be on the device of 'adjacency', {adjacency.device} (got {x.device}); "
+            f"move one of them with .to(...)"
+        )
     if backend == "auto":
         backend = next(n for n, b in BACKENDS.items() if b.unavailable(adjacency, x) is None)
         _log_choice(backend, x.device.type)
@@ -101,7 +107,7 @@ def choose_backend(adjacency: Adjacency, x: Tensor, backend: str) -> str:
             f"'backend' needs to be 'auto' or one of {sorted(BACKENDS)} (got {backend!r})"
         )
     elif reason := BACKENDS[backend].unavailable(adjacency, x):
-        raise RuntimeError(f"backend {backend!r} cannot run: {reason}")
+        raise UnavailableError(f"backend {backend!r} cannot run: {reason}")
     return backend
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mentor_pyg.dependencies import require
+from mentor_pyg.dependencies import UnavailableError, require
 
 __all__ = ["run_command"]
 
@@ -26,6 +26,6 @@ def run_command(main: Callable[..., Any], args: Sequence[str] | None = None) -> 
     auto_cli = require("jsonargparse", extra="train", purpose="A command line").auto_cli
     try:
         auto_cli(main, args=None if args is None else list(args), as_positional=False)
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, UnavailableError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -99,6 +99,19 @@ class RecommenderModule(L.LightningModule):
         if not self._replayed:
             loss.backward()
 
+    def on_fit_start(self) -> None:
+        """Refuse what a replay would leave out."""
+        steps, precision = self.trainer.accumulate_grad_batches, self.trainer.precision
+        if self.cuda_graph and (steps != 1 or precision != "32-true"):
+            raise ValueError(
+                f"'cuda_graph' needs a trainer with accumulate_grad_batches=1 and "
+                f"precision='32-true' (got {steps} and {precision!r})"
+            )
+
+    def on_fit_end(self) -> None:
+        """Drop the recording: Lightning moves the parameters from where it reads them."""
+        self._captured = None
+
     def on_train_epoch_start(self) -> None:
         """Start the sums anew."""
         self._sums, self._finite, self._steps = 0.0, 0, 0

@@ -19,7 +19,10 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import validate_data
 from mentor_pyg.evaluation import full_ranking
+from mentor_pyg.graph import interaction_adjacency
 from mentor_pyg.models import Recommender, build_model, save_model
+from mentor_pyg.ops.propagate import choose_backend
+from mentor_pyg.sampling import BPRBatches
 from mentor_pyg.training.callbacks import (
     EpochCheckpoint,
     EpochReport,
@@ -106,6 +109,7 @@ def train(
 
     Raises:
         ValueError: If a setting is wrong, or does not go with the data; before any training.
+        UnavailableError: If a backend or precision cannot run here; likewise.
         OSError: If ``out`` cannot be written to, or holds something else; likewise.
         FloatingPointError: If a loss term becomes infinite or not a number.
     """
@@ -118,10 +122,10 @@ def train(
     torch.manual_seed(config.seed)
     recommender = build_model(model, data, settings or {}).to(device)
     datamodule = InteractionDataModule(data, config.batch_size, config.seed)
-    _rank(recommender, data, config.k)  # What cannot be ranked raises now, not after an epoch.
-    described = describe_run(model, recommender, checksum, config)
-    folder = RunFolder(out, described)
     module = RecommenderModule(recommender, config.lr, config.k, config.cuda_graph)
+    _try(recommender, data, config)
+    described = describe_run(model, recommender, data, checksum, config)
+    folder = RunFolder(out, described)
     with quiet_lightning():
         _fit(module, datamodule, folder, config)
     best = torch.load(folder.best_checkpoint, map_location="cpu", weights_only=True)
@@ -138,12 +142,17 @@ def train(
 
 
 def describe_run(
-    name: str, model: Recommender, checksum: str, config: TrainingConfig
+    name: str, model: Recommender, data: HeteroData, checksum: str, config: TrainingConfig
 ) -> dict[str, Any]:
     """Return everything that a run's result depends on, as plain values."""
+    settings = model.config.to_dict()
+    if "backend" in settings:  # Each draws its noise in its own way.
+        adjacency = interaction_adjacency(data)
+        x = torch.empty(adjacency.num_sources, 1, device=adjacency.device)
+        settings["backend_run"] = choose_backend(adjacency, x, settings["backend"])
     described = {
         "model": name,
-        **model.config.to_dict(),
+        **settings,
         **dataclasses.asdict(config),
         "device": str(resolve_device(config.device)),
         "data": {
@@ -211,6 +220,14 @@ def _fit(
     )
     resume = folder.last_checkpoint if folder.last_checkpoint.exists() else None
     trainer.fit(module, datamodule, ckpt_path=resume, weights_only=True)
+
+
+def _try(model: Recommender, data: HeteroData, config: TrainingConfig) -> None:
+    """Rank and take a loss, so that what cannot be done raises now and not after an epoch."""
+    _rank(model, data, config.k)
+    batch = next(iter(BPRBatches(data, config.batch_size, config.seed)))
+    with torch.no_grad():
+        model.loss(data, *batch)
 
 
 def _rank(model: Recommender, data: HeteroData, k: tuple[int, ...]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -28,18 +29,22 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("recorded")]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def fitted(model: Recommender, data: HeteroData, cuda_graph: bool) -> dict[str, Tensor]:
-    trainer = L.Trainer(
+def trainer_of(data: HeteroData, **options: Any) -> Any:
+    return L.Trainer(
         accelerator=data[INTERACTS].edge_index.device.type,
         devices=1,
-        max_epochs=2,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
+        **options,
     )
+
+
+def fitted(model: Recommender, data: HeteroData, cuda_graph: bool) -> dict[str, Tensor]:
+    trainer = trainer_of(data, max_epochs=2)
     module = RecommenderModule(model, 0.01, (5, 20), cuda_graph)
     with quiet_lightning():
         trainer.fit(module, InteractionDataModule(data, 100))
@@ -54,6 +59,21 @@ def test_training_from_a_graph_is_training_step_by_step(data: HeteroData) -> Non
     other.load_state_dict(model.state_dict())
     assert data[INTERACTS].edge_index.size(1) % 100  # One batch is short.
     torch.testing.assert_close(fitted(model, data, True), fitted(other, data, False))
+
+
+def test_a_recording_does_not_outlive_its_fit(data: HeteroData) -> None:
+    module = RecommenderModule(LightGCN.from_data(data), cuda_graph=True)
+    for _ in range(2):  # Lightning moves the parameters in between.
+        with quiet_lightning():
+            trainer_of(data, max_epochs=1).fit(module, InteractionDataModule(data, 100))
+        assert module._captured is None
+
+
+def test_refuses_to_leave_out_what_the_trainer_asks_for(data: HeteroData) -> None:
+    trainer = trainer_of(data, accumulate_grad_batches=2)
+    module = RecommenderModule(LightGCN.from_data(data), cuda_graph=True)
+    with pytest.raises(ValueError, match=r"accumulate_grad_batches=1 .* \(got 2 and '32-true'\)"):
+        trainer.fit(module, InteractionDataModule(data, 100))
 
 
 def test_refuses_losses_whose_shapes_depend_on_the_batch(data: HeteroData) -> None:

@@ -192,6 +192,20 @@ def test_puts_the_setting_of_torch_back(device: str, before: str, precision: Pre
         products.fp32_precision = initial
 
 
+def test_what_is_inherited_stays_inherited() -> None:
+    products = torch.backends.mkldnn.matmul
+    initial = torch.backends.fp32_precision
+    try:
+        torch.backends.fp32_precision = "tf32"
+        with info_nce_chunked._set_products("cpu", "ieee"):
+            assert products.fp32_precision == "ieee"
+        assert products.fp32_precision == "tf32"
+        torch.backends.fp32_precision = "ieee"
+        assert products.fp32_precision == "ieee"
+    finally:
+        torch.backends.fp32_precision = initial
+
+
 def test_ieee_is_ieee_whatever_torch_is_set_to() -> None:
     products = torch.backends.mkldnn.matmul
     initial = products.fp32_precision

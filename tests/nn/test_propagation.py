@@ -68,6 +68,12 @@ def test_plain_edges_give_what_an_adjacency_gives(
     )
 
 
+@pytest.mark.parametrize("graph", ["edge_index", "adjacency"])
+def test_noise_is_for_every_layer(graph: str, x: Tensor, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(ValueError, match=r"'noise' needs an entry for each of 2 layers \(got 1\)"):
+        LayeredPropagation(2)(x, request.getfixturevalue(graph), noise=[None])
+
+
 def test_the_backend_is_the_one_asked_for(adjacency: Adjacency, x: Tensor) -> None:
     propagation = LayeredPropagation(2, backend="naive")
     torch.testing.assert_close(propagation(x, adjacency), LayeredPropagation(2)(x, adjacency))

@@ -1,32 +1,39 @@
-import ctypes
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.ops import compile_native, native_csr
 
 
 @pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the source, so that nothing is written beside the real one."""
     copy = tmp_path / "native_csr.cpp"
     shutil.copy(native_csr.SOURCE, copy)
     monkeypatch.setattr(native_csr, "SOURCE", copy)
     monkeypatch.setattr(compile_native, "SOURCE", copy)
-    return copy
+    native_csr.forget_library()
+    yield copy
+    native_csr.forget_library()
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 def test_compiles_a_library_that_loads_and_leaves_nothing_else(
     source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("CXX", raising=False)
-    old = source.with_name("_native_csr-0123456789ab.so")
-    old.touch()
+    monkeypatch.setenv("CXX", "")  # As if it were not set.
+    adjacency, x = (
+        Adjacency.from_edge_index(torch.tensor([[0], [0]]), num_nodes=1),
+        torch.ones(1, 1),
+    )
+    assert "not compiled" in str(native_csr.unavailable(adjacency, x))
     path = compile_native.compile_library()
-    assert ctypes.CDLL(str(path)).layer_float32
+    assert native_csr.unavailable(adjacency, x) is None
     assert sorted(os.listdir(source.parent)) == [path.name, source.name]
 
 

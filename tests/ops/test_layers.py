@@ -147,6 +147,8 @@ def test_refuses_what_does_not_fit() -> None:
         propagate_layers(adjacency, x, 2, [None])
     with pytest.raises(ValueError, match=r"'noise' needs draws of the shape of 'x', \[31, 2\]"):
         propagate_layers(adjacency, x, 1, [Noise(0.1, torch.rand(NODES, 3))])
+    with pytest.raises(ValueError, match=r"'noise' needs draws .* on cpu \(got .* on meta\)"):
+        propagate_layers(adjacency, x, 1, [Noise(0.1, torch.rand(NODES, 2, device="meta"))])
     edge_index = torch.tensor([[0], [0]])
     oblong = Adjacency.from_edge_index(edge_index, num_nodes=(NODES, 4))
     with pytest.raises(ValueError, match=r"'adjacency' needs to be square .*\(got 4 x 31\)"):

@@ -1,8 +1,10 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from mentor_pyg.dependencies import UnavailableError
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.ops import Noise, native_csr, propagate, propagate_layers
 
@@ -60,11 +62,32 @@ def test_what_is_not_kept_is_the_same_sum(adjacency: Adjacency) -> None:
     assert torch.equal(total, base + kept)
 
 
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Let no other test see the library of this one."""
+    native_csr.forget_library()
+    yield
+    native_csr.forget_library()
+
+
+@pytest.mark.usefixtures("forgotten")
 def test_without_its_library_it_says_how_to_compile_it(
     adjacency: Adjacency, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_csr, "_library", lambda: None)
+    monkeypatch.setattr(native_csr, "library_path", lambda: Path("absent.so"))
     with pytest.raises(RuntimeError, match=r"not compiled; run: python -m .*compile_native"):
+        propagate(adjacency, torch.ones(300, 2), "native")
+    propagate(adjacency, torch.ones(300, 2), "auto")
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_a_library_that_does_not_load_is_a_reason(
+    adjacency: Adjacency, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken.so"
+    broken.write_bytes(b"\x7fELF")
+    monkeypatch.setattr(native_csr, "library_path", lambda: broken)
+    with pytest.raises(UnavailableError, match=r"does not load \(.*broken.so.*\); run: python"):
         propagate(adjacency, torch.ones(300, 2), "native")
     propagate(adjacency, torch.ones(300, 2), "auto")
 
@@ -77,7 +100,7 @@ def test_other_dtypes_than_the_weights_are_refused(
         propagate(adjacency, torch.ones(300, 2, dtype=dtype), "native")
 
 
-def test_the_library_is_named_after_its_source(
+def test_the_library_is_named_after_its_source_its_flags_and_the_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "native_csr.cpp"
@@ -85,5 +108,11 @@ def test_the_library_is_named_after_its_source(
     source.write_text("// one")
     first = native_csr.library_path()
     source.write_text("// two")
-    assert first != native_csr.library_path()
+    second = native_csr.library_path()
+    assert first != second
     assert first.parent == tmp_path
+    monkeypatch.setattr(native_csr, "FLAGS", ("-O0",))
+    third = native_csr.library_path()
+    assert third != second
+    monkeypatch.setattr(native_csr, "_instruction_set", lambda: "another CPU")
+    assert native_csr.library_path() != third

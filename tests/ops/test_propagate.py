@@ -6,6 +6,7 @@ import pytest
 import scipy.sparse
 import torch
 from torch import Tensor
+from torch_geometric import EdgeIndex
 
 from mentor_pyg.graph import Adjacency, normalize_symmetric
 from mentor_pyg.ops import BACKENDS, Backend, propagate
@@ -111,6 +112,16 @@ def test_a_chain_of_layers_has_dense_gradients(backend: str) -> None:
     torch.testing.assert_close(grad, expected)
 
 
+@pytest.mark.parametrize("spread", [False, True])
+def test_weights_may_be_strided(spread: bool, backend: str) -> None:
+    edge_index = torch.tensor([[0, 2, 1, 0], [0, 0, 1, 2]])
+    weight = torch.ones(1).expand(4) if spread else torch.rand(4, 2)[:, 0]
+    edges = EdgeIndex(edge_index, sparse_size=(3, 3), sort_order="col")
+    adjacency = Adjacency.from_sorted(edges, weight)
+    x = torch.randn(3, 5)
+    torch.testing.assert_close(propagate(adjacency, x, backend), adjacency.to_dense() @ x)
+
+
 # ---- dtypes that differ
 
 
@@ -168,7 +179,7 @@ def test_scatter_without_torch_scatter_says_so(monkeypatch: pytest.MonkeyPatch) 
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Record which backends run; the native one is not compiled."""
     calls: list[str] = []
-    monkeypatch.setattr("mentor_pyg.ops.native_csr._library", lambda: None)
+    monkeypatch.setattr("mentor_pyg.ops.native_csr._library", lambda: "it is not compiled")
     for name, backend in BACKENDS.items():
 
         def spy(
@@ -221,6 +232,8 @@ def test_refuses_what_is_no_adjacency_and_no_float() -> None:
     adjacency = Adjacency.from_edge_index(edge_index, num_nodes=2)
     with pytest.raises(ValueError, match="'x' needs floating-point features"):
         propagate(adjacency, torch.ones(2, 3, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"'x' needs to be on the device of .* cpu \(got meta\)"):
+        propagate(adjacency, torch.ones(2, 3, device="meta"))
 
 
 @pytest.mark.parametrize("backend", ["torch_csr", "edge_index"])

@@ -10,6 +10,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, SEMANTIC
+from mentor_pyg.dependencies import UnavailableError
 from mentor_pyg.training import TrainingConfig
 
 # The package's `train` is the function.
@@ -105,6 +106,12 @@ def test_refuses_settings(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         run(data, tmp_path / "out", **changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_refuses_what_cannot_run_here(run: Train, data: HeteroData, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="cannot run with precision 'tf32'"):
+        run(data, tmp_path / "out", settings={"precision": "tf32"})
     assert not (tmp_path / "out").exists()
 
 
