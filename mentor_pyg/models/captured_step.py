@@ -41,7 +41,6 @@ class CapturedStep:
         self._parameters = list(parameters)
         self.terms: tuple[str, ...] = ()
         self._values = torch.empty(0)
-
         self._gradients: tuple[Tensor | None, ...] = ()
 
         def step() -> None:

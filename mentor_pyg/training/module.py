@@ -100,7 +100,8 @@ class RecommenderModule(L.LightningModule):
             loss.backward()
 
     def on_fit_start(self) -> None:
-        """Refuse what a replay would leave out."""
+        """Refuse what a replay would leave out, and forget the recording of an earlier fit."""
+        self._captured = None
         steps, precision = self.trainer.accumulate_grad_batches, self.trainer.precision
         if self.cuda_graph and (steps != 1 or precision != "32-true"):
             raise ValueError(
