@@ -88,11 +88,12 @@ def knn_graph(
 
 def _top(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return every row's ``k`` largest entries, of equal ones those with the lowest index."""
-    value, index = similarity.topk(k, dim=1)
+    # One more than asked shows a tie for the last place, of which topk takes any entry.
+    value, index = similarity.topk(min(k + 1, similarity.size(1)), dim=1)
+    tied = (value[:, k - 1 : k] == value[:, k:]).any(dim=1).nonzero()[:, 0]
+    value, index = value[:, :k], index[:, :k]
     order = _by_similarity_then_index(value, index)
     value, index = value.gather(1, order), index.gather(1, order)
-    # Which of the entries that tie for the last place topk takes is anyone's guess.
-    tied = ((similarity >= value[:, -1:]).sum(dim=1) > k).nonzero()[:, 0]
     if tied.numel():
         exact = similarity[tied].sort(dim=1, descending=True, stable=True)
         value[tied], index[tied] = exact.values[:, :k], exact.indices[:, :k]
