@@ -14,10 +14,11 @@ from references import close, info_nce_value_and_rows
 from torch import Tensor
 
 from mentor_pyg.losses import INFO_NCE_BACKENDS, info_nce, info_nce_unavailable
+from mentor_pyg.losses.info_nce_chunked import rounds_in_software
 from mentor_pyg.typing import Precision
 from suites.propagate import INTERPRETED
 
-__all__ = ["NAIVE_BYTES", "PRECISIONS", "TOLERANCE", "cases", "prepare"]
+__all__ = ["NAIVE_BYTES", "PRECISIONS", "TOLERANCE", "cases", "prepare", "refuse_precision"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 TOLERANCE = {"ieee": 1e-4, "tf32x3": 1e-4, "tf32": 5e-3, "bf16": 4e-2}
@@ -66,8 +67,7 @@ def prepare(
     def function(x: Tensor, y: Tensor, name: str = backend, how: Precision = precision) -> Tensor:
         return info_nce(x, y, _TEMPERATURE, backend=name, precision=how)
 
-    if reason := info_nce_unavailable(a, _TEMPERATURE, backend, precision):
-        raise CannotRunError(reason)
+    refuse_precision(a, _TEMPERATURE, precision, backend)
     _refuse_unaffordable(function, a, b, setting, backend)
 
     def run() -> tuple[Tensor, ...]:
@@ -93,6 +93,16 @@ def prepare(
         gbyte=dense_gbyte(*4 * [rows * width]),
         precision=_PEAK.get(precision, precision),
     )
+
+
+def refuse_precision(
+    view: Tensor, temperature: float, precision: Precision, backend: str = "auto"
+) -> None:
+    """Raise where the machine has no products of the precision, or none worth timing."""
+    if reason := info_nce_unavailable(view, temperature, backend, precision):
+        raise CannotRunError(reason)
+    if rounds_in_software(view.device, precision):
+        raise CannotRunError(f"this CPU has no {precision} products and rounds in software")
 
 
 def _check_few(

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from cases import CannotRunError, Case, Setting, Work
+from cases import Case, Setting, Work
 from counts import step_gflop
 from dataset import load
 from measure import refuse_beyond_memory
@@ -19,11 +19,11 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import num_items, num_users
 from mentor_pyg.graph import interaction_adjacency
-from mentor_pyg.losses import info_nce, info_nce_unavailable
+from mentor_pyg.losses import info_nce
 from mentor_pyg.models import MENTOR, CapturedStep, MENTORConfig
 from mentor_pyg.models.random_draws import PERTURBED_VIEWS, RandomDraws
 from mentor_pyg.sampling import Batch, BPRBatches
-from suites.infonce import NAIVE_BYTES, TOLERANCE
+from suites.infonce import NAIVE_BYTES, TOLERANCE, refuse_precision
 
 __all__ = ["CONFIGS", "cases", "check_loss", "fixed_draws", "prepare", "step_work", "train_step"]
 
@@ -221,16 +221,9 @@ def _training(
 ) -> tuple[MENTOR, torch.optim.Optimizer, Batch]:
     batch = next(iter(BPRBatches(data)))
     model = MENTOR.from_data(data, _config(config, backend)).to(batch.user.device)
-    _refuse_precision(model.config, batch.user.device)
+    view = torch.empty(1, model.config.embedding_dim, device=batch.user.device)
+    refuse_precision(view, model.config.temperature, model.config.precision)
     return model, torch.optim.Adam(model.parameters(), fused=True), batch
-
-
-def _refuse_precision(config: MENTORConfig, device: torch.device) -> None:
-    """Raise where the contrast cannot be had in the precision of the settings."""
-    view = torch.empty(1, config.embedding_dim, device=device)
-    reason = info_nce_unavailable(view, config.temperature, precision=config.precision)
-    if reason is not None:
-        raise CannotRunError(reason)
 
 
 def _config(config: dict[str, Any], backend: str) -> MENTORConfig:

@@ -83,9 +83,9 @@ def info_nce(
             not a product of matrices, are float32 in each. ``"ieee"``: nothing (under
             ``torch.compile`` what torch is set to holds instead). ``"tf32"``: 10
             bits of mantissa. ``"tf32x3"``: three tf32 products, about as exact as float32.
-            ``"bf16"``: 7 bits. ``"triton"`` has all of them, ``"chunked"`` has ``"tf32"`` and
-            ``"bf16"`` on a GPU and ``"bf16"`` on a CPU that multiplies it in hardware; ``"naive"``
-            has ``"ieee"`` alone, and takes what torch is set to for it.
+            ``"bf16"``: 7 bits. ``"triton"`` has all of them, ``"chunked"`` all but ``"tf32x3"``;
+            what a CPU cannot multiply it rounds in software, slower than ``"ieee"``, and warns
+            once. ``"naive"`` has ``"ieee"`` alone, and takes what torch is set to for it.
 
     Returns:
         The mean over the anchors, a scalar. It is computed in float32 at least, under autocast

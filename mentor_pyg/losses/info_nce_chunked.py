@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,16 +14,15 @@ from torch import Tensor
 
 from mentor_pyg.typing import Precision
 
-__all__ = ["loss", "unavailable"]
+__all__ = ["loss", "rounds_in_software", "unavailable"]
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_ELEMENTS = {"cpu": 5 * 2**20, "cuda": 2**26}
 """Similarities held at a time: near the cache on the CPU, enough to fill a GPU there."""
 
 _CHUNK_MULTIPLE = 64
 """Products of other numbers of anchors are slower; so many at least still are O(N d) memory."""
-
-_ROUNDED_BEFORE = ("cuda",)
-"""Devices where bf16 products take bfloat16 factors; elsewhere the product itself rounds them."""
 
 _MIN_UNSHIFTED_TEMPERATURE = 0.025
 """From here up, exp(cos / t) <= exp(40) is summed in float32 without a shift."""
@@ -36,10 +37,6 @@ def unavailable(view: Tensor, temperature: float, precision: Precision) -> str |
     if precision == "tf32x3":
         return "torch has no tf32x3 products"
     if view.device.type == "cpu":
-        if precision == "tf32":
-            return "tf32 products need a GPU (the views are on the CPU)"
-        if not _cpu_has_bf16_products():
-            return "this CPU has neither AMX nor AVX512-BF16, and bf16 products would be emulated"
         return None
     if not view.is_cuda:
         return f"it has {precision} products on CUDA and CPU (the views are on {view.device})"
@@ -60,12 +57,29 @@ def loss(view_a: Tensor, view_b: Tensor, temperature: float, precision: Precisio
     return value
 
 
+def rounds_in_software(device: torch.device, precision: Precision) -> bool:
+    """Return whether a device has no products of such factors, which are then rounded before."""
+    if device.type != "cpu":
+        return False
+    return precision == "tf32" or (precision == "bf16" and not _cpu_has_bf16_products())
+
+
 def _cpu_has_bf16_products() -> bool:
-    """Return whether oneDNN multiplies bfloat16 in hardware; in software it is far slower."""
-    supported: bool = torch.backends.mkldnn.is_available() and (
-        torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    )
+    """Return whether oneDNN rounds the factors of float32 products to bfloat16 when told to.
+
+    It does with AMX. With AVX512-BF16 alone it says nothing and multiplies in float32.
+    """
+    supported: bool = torch.backends.mkldnn.is_available() and torch.cpu._is_amx_tile_supported()
     return supported
+
+
+@cache
+def _warn_of_rounding(precision: Precision) -> None:
+    logger.warning(
+        "info_nce(precision=%r): this CPU has no such products (bf16 needs AMX, tf32 a GPU); "
+        "factors are rounded in software, which gives the same numbers, slower than 'ieee'",
+        precision,
+    )
 
 
 def _float32_products(device: str, precision: Precision) -> AbstractContextManager[None]:
@@ -93,9 +107,20 @@ def _set_products(device: str, precision: Precision) -> Iterator[None]:
             products.fp32_precision = before
 
 
-def _bf16_product(x: Tensor, y: Tensor) -> Tensor:
-    """Return ``x @ y`` of factors rounded to bfloat16, summed and given in float32."""
-    return torch.mm(x.bfloat16(), y.bfloat16(), out_dtype=torch.float32)
+def _product_of_rounded(x: Tensor, y: Tensor, precision: Precision) -> Tensor:
+    """Return ``x @ y`` of factors rounded to bf16 or tf32, summed and given in float32."""
+    if x.is_cuda:  # Never tf32: there the product itself rounds.
+        return torch.mm(x.bfloat16(), y.bfloat16(), out_dtype=torch.float32)
+    return torch.mm(_rounded(x, precision), _rounded(y, precision))
+
+
+def _rounded(x: Tensor, precision: Precision) -> Tensor:
+    """Return finite float32 values rounded to the nearest bf16 or tf32 ones."""
+    if precision == "bf16":
+        return x.bfloat16().float()
+    dropped = 13  # Of 23 bits of mantissa, tf32 has 10.
+    bits = x.view(torch.int32) + (1 << (dropped - 1))  # A tie goes away from zero.
+    return bits.bitwise_and_(-(1 << dropped)).view(torch.float32)
 
 
 class _ChunkedInfoNCE(torch.autograd.Function):
@@ -109,9 +134,14 @@ class _ChunkedInfoNCE(torch.autograd.Function):
         # At the positives: d loss / d a_i holds -b_i / (N t), and the other way round.
         grad_a = -b if needs_a else None
         grad_b = -a if needs_b else None
-        rounded = precision == "bf16" and a.device.type in _ROUNDED_BEFORE
-        with _float32_products(a.device.type, "ieee" if rounded else precision):
-            total = _stream(a, b, temperature, grad_a, grad_b, rounded)
+        rounding = None
+        if rounds_in_software(a.device, precision):
+            _warn_of_rounding(precision)
+            rounding = precision
+        elif a.is_cuda and precision == "bf16":
+            rounding = precision
+        with _float32_products(a.device.type, "ieee" if rounding else precision):
+            total = _stream(a, b, temperature, grad_a, grad_b, rounding)
         ctx.save_for_backward(grad_a, grad_b)
         ctx.scale = 1.0 / (len(a) * temperature)
         return (total / len(a)).to(a.dtype)
@@ -134,21 +164,24 @@ def _stream(
     temperature: float,
     grad_a: Tensor | None,
     grad_b: Tensor | None,
-    rounded: bool,
+    rounding: Precision | None,
 ) -> Tensor:
-    """Add the softmax's part to the gradients and return the sum of all losses, in float64."""
+    """Add the softmax's part to the gradients and return the sum of all losses, in float64.
+
+    ``rounding`` is what to round factors to before a product that does not itself.
+    """
     num_rows = a.size(0)
     elements = _CHUNK_ELEMENTS.get(a.device.type, _CHUNK_ELEMENTS["cpu"])
     rows = elements // num_rows // _CHUNK_MULTIPLE * _CHUNK_MULTIPLE
     rows = min(num_rows, max(_CHUNK_MULTIPLE, rows))
-    buffer = a.new_empty(0 if rounded else num_rows * rows)
+    buffer = a.new_empty(0 if rounding else num_rows * rows)
     total = a.new_zeros((), dtype=torch.float64)
     for start in range(0, num_rows, rows):
         chunk = slice(start, min(start + rows, num_rows))
         scaled = a[chunk] / temperature
         # [N, rows]: on the CPU this product is 1.5 times as fast as its transpose.
-        if rounded:
-            p = _bf16_product(b, scaled.t())
+        if rounding:
+            p = _product_of_rounded(b, scaled.t(), rounding)
         else:
             p = buffer[: num_rows * len(scaled)].view(num_rows, -1)
             torch.mm(b, scaled.t(), out=p)
@@ -161,12 +194,12 @@ def _stream(
         z = p.exp_().sum(dim=0)  # [rows]
         total += z.double().log().sum() - positive.sum()
         if grad_a is not None:
-            product = _bf16_product(p.t(), b) if rounded else torch.mm(p.t(), b)
+            product = _product_of_rounded(p.t(), b, rounding) if rounding else torch.mm(p.t(), b)
             grad_a[chunk].add_(product.div_(z.unsqueeze(1)))
         if grad_b is not None:
             weighted = a[chunk] / z.unsqueeze(1)
-            if rounded:
-                grad_b.add_(_bf16_product(p, weighted))
+            if rounding:
+                grad_b.add_(_product_of_rounded(p, weighted, rounding))
             else:
                 grad_b.addmm_(p, weighted)
     return total

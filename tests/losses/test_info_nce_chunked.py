@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -232,50 +233,67 @@ def test_bf16_on_the_cpu(temperature: float) -> None:
         assert_near(grad, wanted, 2**-8 / temperature)
 
 
-@pytest.mark.usefixtures("bf16_cpu")
-def test_bf16_factors_are_rounded_where_the_product_does_not(
-    monkeypatch: pytest.MonkeyPatch, make_chunks: MakeChunks
+@pytest.fixture
+def plain_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the CPU's units for bf16 products away."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+
+
+@pytest.mark.usefixtures("plain_cpu")
+@pytest.mark.parametrize(("precision", "bits"), [("tf32", 10), ("bf16", 7)])
+def test_a_plain_cpu_rounds_factors_in_software(
+    precision: Precision, bits: int, make_chunks: MakeChunks
 ) -> None:
-    """The way of GPUs, with a product that a CPU has too."""
-
-    def product(x: Tensor, y: Tensor) -> Tensor:
-        return x.bfloat16().float() @ y.bfloat16().float()
-
-    monkeypatch.setattr(info_nce_chunked, "_ROUNDED_BEFORE", ("cpu",))
-    monkeypatch.setattr(info_nce_chunked, "_bf16_product", product)
     make_chunks(40 * 16)
     a, b = random_views(40, channels=16)
-    actual = value_and_grads(chunked(0.2, "bf16"), (a, b))
+    with Products() as products:
+        actual = value_and_grads(chunked(0.2, precision), (a, b))
+    assert set(products.precisions) <= {"ieee", "none"}
     expected = value_and_grads(naive(0.2), (a.double(), b.double()))
     for result, wanted in zip(actual, expected, strict=True):
         assert result.dtype == torch.float32
-        assert_near(result, wanted, 2**-7)
+        assert_near(result, wanted, 2.0**-bits)
         with pytest.raises(AssertionError):  # It has rounded something.
-            assert_near(result, wanted, 1e-5)
+            assert_near(result, wanted, 2.0 ** (-bits - 8))
 
 
-def test_refuses_bf16_on_a_cpu_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    with pytest.raises(RuntimeError, match="this CPU has neither AMX nor AVX512-BF16"):
-        info_nce(*random_views(3), 0.2, "chunked", "bf16")
+@pytest.mark.usefixtures("plain_cpu")
+def test_rounding_in_software_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    info_nce_chunked._warn_of_rounding.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="mentor_pyg"):
+        for precision in ("ieee", "bf16", "bf16"):
+            info_nce(*random_views(3), 0.2, "chunked", precision)
+    (record,) = caplog.records
+    assert "'bf16'" in record.message
+    assert "rounded in software" in record.message
 
 
-@pytest.mark.parametrize("found", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"])
-def test_either_of_two_extensions_makes_bf16_fast(
-    found: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
-        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == found)
+def test_rounds_to_the_nearest() -> None:
+    ulp = 2.0**-10
+    x = torch.tensor([0.0, 1.0, 1 + 0.49 * ulp, 1 + 0.51 * ulp, -1 - 1.51 * ulp, 3e38])
+    wanted = torch.tensor([0.0, 1.0, 1.0, 1 + ulp, -1 - 2 * ulp])
+    actual = info_nce_chunked._rounded(x, "tf32")
+    assert torch.equal(actual[:-1], wanted)
+    assert abs(float(actual[-1]) / 3e38 - 1) <= ulp / 2
+    assert torch.equal(info_nce_chunked._rounded(x, "bf16"), x.bfloat16().float())
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_only_amx_makes_float32_products_round(amx: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AVX512-BF16 is not enough: told to round, oneDNN multiplies in float32 there."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True, raising=False)
-    assert info_nce_chunked.unavailable(torch.ones(3, 3), 0.2, "bf16") is None
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert info_nce_chunked.rounds_in_software(cpu, "bf16") is not amx
+    assert info_nce_chunked.rounds_in_software(cpu, "tf32")
+    assert not info_nce_chunked.rounds_in_software(cpu, "ieee")
+    assert not info_nce_chunked.rounds_in_software(cuda, "bf16")
 
 
-@pytest.mark.usefixtures("bf16_cpu")
 @pytest.mark.parametrize(
     ("precision", "dtype", "reason"),
     [
-        ("tf32", torch.float32, "tf32 products need a GPU"),
         ("tf32x3", torch.float32, "torch has no tf32x3 products"),
         ("bf16", torch.float64, "bf16 products are of float32 matrices"),
     ],

@@ -304,8 +304,8 @@ def test_contrast_within_the_batch_trains(data: HeteroData) -> None:
 
 
 def test_a_precision_that_the_machine_lacks_is_refused(data: HeteroData) -> None:
-    model = MENTOR.from_data(data, MENTORConfig(precision="tf32"))
-    with pytest.raises(RuntimeError, match="cannot run with precision 'tf32'"):
+    model = MENTOR.from_data(data, MENTORConfig(precision="tf32x3"))
+    with pytest.raises(RuntimeError, match="cannot run with precision 'tf32x3'"):
         model.loss(data, *first_batch(data))
 
 

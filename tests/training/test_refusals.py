@@ -110,8 +110,8 @@ def test_refuses_settings(
 
 
 def test_refuses_what_cannot_run_here(run: Train, data: HeteroData, tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="cannot run with precision 'tf32'"):
-        run(data, tmp_path / "out", settings={"precision": "tf32"})
+    with pytest.raises(UnavailableError, match="cannot run with precision 'tf32x3'"):
+        run(data, tmp_path / "out", settings={"precision": "tf32x3"})
     assert not (tmp_path / "out").exists()
 
 
