@@ -27,11 +27,15 @@ class Adjacency:
     Build one with :meth:`from_edge_index`; instances are immutable.
 
     Args:
-        rowptr: Offsets of each target's edges ``[num_targets + 1]``.
-        col: The source of every edge ``[num_edges]``.
+        rowptr: Offsets of each target's edges ``[num_targets + 1]``, from 0 to ``num_edges``; the
+            values are not checked here.
+        col: The source of every edge ``[num_edges]``, below ``num_sources``; not checked here.
         weight: The weight of every edge ``[num_edges]``.
         num_sources: The number of source nodes.
         is_symmetric: Whether :math:`\mathbf{A} = \mathbf{A}^\top`; not checked here.
+
+    Raises:
+        ValueError: If shapes or devices do not go together.
     """
 
     rowptr: Tensor
@@ -42,7 +46,9 @@ class Adjacency:
     is_symmetric: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("rowptr", "col", "weight"):  # Kernels read them by their address.
+        # Kernels read them by their address. Their values would have to come from the device.
+        _check_layout(self.rowptr, self.col, self.weight)
+        for name in ("rowptr", "col", "weight"):
             object.__setattr__(self, name, getattr(self, name).contiguous())
 
     @classmethod
@@ -79,7 +85,7 @@ class Adjacency:
         adjacency = cls(
             rowptr,
             source[perm],
-            edge_weight.detach()[perm].contiguous(),
+            edge_weight.detach()[perm],
             num_sources=sources,
             is_symmetric=is_symmetric,
         )
@@ -94,6 +100,9 @@ class Adjacency:
         Args:
             edge_index: Edges from source to target, ``sort_order="col"``.
             edge_weight: Weights ``[num_edges]``.
+
+        Raises:
+            ValueError: If there is not one weight for each edge.
         """
         num_sources, num_targets = edge_index.get_sparse_size()
         weight = edge_weight.detach()
@@ -198,6 +207,24 @@ class Adjacency:
         return (
             f"Adjacency(num_targets={self.num_targets}, num_sources={self.num_sources}, "
             f"num_edges={self.num_edges}, is_symmetric={self.is_symmetric})"
+        )
+
+
+def _check_layout(rowptr: Tensor, col: Tensor, weight: Tensor) -> None:
+    if rowptr.dim() != 1 or rowptr.numel() == 0 or col.dim() != 1:
+        raise ValueError(
+            f"'rowptr' and 'col' need the shapes [num_targets + 1] and [num_edges] "
+            f"(got {list(rowptr.shape)} and {list(col.shape)})"
+        )
+    if weight.shape != col.shape:
+        raise ValueError(
+            f"there needs to be one weight for each of the {col.numel()} edges "
+            f"(got shape {list(weight.shape)})"
+        )
+    if not rowptr.device == col.device == weight.device:
+        raise ValueError(
+            f"edges and weights need to be on one device "
+            f"(got {rowptr.device}, {col.device} and {weight.device})"
         )
 
 

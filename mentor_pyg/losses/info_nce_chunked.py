@@ -64,6 +64,7 @@ def rounds_in_software(device: torch.device, precision: Precision) -> bool:
     return precision == "tf32" or (precision == "bf16" and not _cpu_has_bf16_products())
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _cpu_has_bf16_products() -> bool:
     """Return whether oneDNN rounds the factors of float32 products to bfloat16 when told to.
 
@@ -77,7 +78,7 @@ def _cpu_has_bf16_products() -> bool:
 def _warn_of_rounding(precision: Precision) -> None:
     logger.warning(
         "info_nce(precision=%r): this CPU has no such products (bf16 needs AMX, tf32 a GPU); "
-        "factors are rounded in software, which gives the same numbers, slower than 'ieee'",
+        "factors are rounded to as many bits in software, slower than 'ieee'",
         precision,
     )
 
@@ -107,20 +108,23 @@ def _set_products(device: str, precision: Precision) -> Iterator[None]:
             products.fp32_precision = before
 
 
-def _product_of_rounded(x: Tensor, y: Tensor, precision: Precision) -> Tensor:
-    """Return ``x @ y`` of factors rounded to bf16 or tf32, summed and given in float32."""
-    if x.is_cuda:  # Never tf32: there the product itself rounds.
-        return torch.mm(x.bfloat16(), y.bfloat16(), out_dtype=torch.float32)
-    return torch.mm(_rounded(x, precision), _rounded(y, precision))
-
-
-def _rounded(x: Tensor, precision: Precision) -> Tensor:
-    """Return finite float32 values rounded to the nearest bf16 or tf32 ones."""
-    if precision == "bf16":
-        return x.bfloat16().float()
+def _factor(x: Tensor, rounding: Precision | None) -> Tensor:
+    """Return ``x``, or its finite float32 values rounded to the nearest of fewer bits."""
+    if rounding is None:
+        return x
+    if rounding == "bf16":
+        # On CUDA, products of bfloat16 can be had in float32.
+        return x.bfloat16() if x.is_cuda else x.bfloat16().float()
     dropped = 13  # Of 23 bits of mantissa, tf32 has 10.
     bits = x.view(torch.int32) + (1 << (dropped - 1))  # A tie goes away from zero.
     return bits.bitwise_and_(-(1 << dropped)).view(torch.float32)
+
+
+def _product(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``x @ y`` of factors, summed and given in float32 at least."""
+    if x.dtype == torch.bfloat16:
+        return torch.mm(x, y, out_dtype=torch.float32)
+    return torch.mm(x, y, out=out)
 
 
 class _ChunkedInfoNCE(torch.autograd.Function):
@@ -136,7 +140,8 @@ class _ChunkedInfoNCE(torch.autograd.Function):
         grad_b = -a if needs_b else None
         rounding = None
         if rounds_in_software(a.device, precision):
-            _warn_of_rounding(precision)
+            if not torch.compiler.is_compiling():
+                _warn_of_rounding(precision)
             rounding = precision
         elif a.is_cuda and precision == "bf16":
             rounding = precision
@@ -174,17 +179,16 @@ def _stream(
     elements = _CHUNK_ELEMENTS.get(a.device.type, _CHUNK_ELEMENTS["cpu"])
     rows = elements // num_rows // _CHUNK_MULTIPLE * _CHUNK_MULTIPLE
     rows = min(num_rows, max(_CHUNK_MULTIPLE, rows))
-    buffer = a.new_empty(0 if rounding else num_rows * rows)
     total = a.new_zeros((), dtype=torch.float64)
+    b_factor = _factor(b, rounding)
+    is_bf16 = b_factor.dtype == torch.bfloat16
+    buffer = a.new_empty(0 if is_bf16 else num_rows * rows)
     for start in range(0, num_rows, rows):
         chunk = slice(start, min(start + rows, num_rows))
-        scaled = a[chunk] / temperature
+        scaled = _factor(a[chunk] / temperature, rounding)
         # [N, rows]: on the CPU this product is 1.5 times as fast as its transpose.
-        if rounding:
-            p = _product_of_rounded(b, scaled.t(), rounding)
-        else:
-            p = buffer[: num_rows * len(scaled)].view(num_rows, -1)
-            torch.mm(b, scaled.t(), out=p)
+        out = None if is_bf16 else buffer[: num_rows * len(scaled)].view(num_rows, -1)
+        p = _product(b_factor, scaled.t(), out)
         # A copy, since float64 similarities are overwritten below.
         positive = p.diagonal(offset=-start).to(torch.float64, copy=True)
         if temperature < _MIN_UNSHIFTED_TEMPERATURE:
@@ -193,13 +197,13 @@ def _stream(
             positive = positive - shift
         z = p.exp_().sum(dim=0)  # [rows]
         total += z.double().log().sum() - positive.sum()
+        p = _factor(p, rounding)
         if grad_a is not None:
-            product = _product_of_rounded(p.t(), b, rounding) if rounding else torch.mm(p.t(), b)
-            grad_a[chunk].add_(product.div_(z.unsqueeze(1)))
+            grad_a[chunk].add_(_product(p.t(), b_factor).div_(z.unsqueeze(1)))
         if grad_b is not None:
-            weighted = a[chunk] / z.unsqueeze(1)
-            if rounding:
-                grad_b.add_(_product_of_rounded(p, weighted, rounding))
+            weighted = _factor(a[chunk] / z.unsqueeze(1), rounding)
+            if is_bf16:
+                grad_b.add_(_product(p, weighted))
             else:
                 grad_b.addmm_(p, weighted)
     return total

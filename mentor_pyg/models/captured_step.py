@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from mentor_pyg.dependencies import UnavailableError
+
 __all__ = ["CapturedStep"]
 
 _WARM_UP_STEPS = 3
@@ -29,6 +31,9 @@ class CapturedStep:
             device.
         parameters: What the loss trains.
         batch: A batch of the size to record.
+
+    Raises:
+        UnavailableError: If the batch is not on a GPU.
     """
 
     def __init__(
@@ -47,7 +52,8 @@ class CapturedStep:
             terms = loss(*self._inputs)
             values = torch.stack(list(terms.values()))
             self.terms, self._values = tuple(terms), values.detach()
-            self._gradients = torch.autograd.grad(values.sum(), self._parameters, allow_unused=True)
+            gradients = torch.autograd.grad(values.sum(), self._parameters, allow_unused=True)
+            self._gradients = _with_own_memory(gradients, self._parameters)
 
         # What the recording made stays where it is: every replay writes there.
         self._replay = _record(step, batch[0].device)
@@ -66,8 +72,29 @@ class CapturedStep:
         return self._values.clone()
 
 
+def _with_own_memory(
+    gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """Copy gradients that share memory or are laid out unlike their parameter, as autograd does.
+
+    What clips or scales gradients in place would otherwise scale some twice, or fail.
+    """
+    taken = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    own: list[Tensor | None] = []
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        if gradient is not None:
+            place = gradient.untyped_storage().data_ptr()
+            if place in taken or gradient.stride() != parameter.stride():
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            taken.add(place)
+        own.append(gradient)
+    return tuple(own)
+
+
 def _record(step: Callable[[], None], device: torch.device) -> Callable[[], None]:
     """Return what runs ``step`` again; no random numbers are used up here."""
+    if device.type != "cuda":
+        raise UnavailableError(f"a CUDA graph needs a GPU (the batch is on {device})")
     graph = torch.cuda.CUDAGraph()
     with torch.random.fork_rng(devices=[device]), torch.cuda.device(device):
         side = torch.cuda.Stream()  # Recording is not possible on the default stream.

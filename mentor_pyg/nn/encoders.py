@@ -63,7 +63,8 @@ def encode_together(
     """Encode the same features by several encoders, reading them once.
 
     One product takes the place of the encoders' first layers, which are most of the work where
-    features are wide.
+    features are wide. It takes their weights: what is hooked onto a first layer or put in its
+    place does not run.
 
     Args:
         encoders: Encoders of the width of the features.

@@ -103,10 +103,11 @@ class RecommenderModule(L.LightningModule):
         """Refuse what a replay would leave out, and forget the recording of an earlier fit."""
         self._captured = None
         steps, precision = self.trainer.accumulate_grad_batches, self.trainer.precision
-        if self.cuda_graph and (steps != 1 or precision != "32-true"):
+        processes = self.trainer.world_size
+        if self.cuda_graph and (steps != 1 or precision != "32-true" or processes != 1):
             raise ValueError(
-                f"'cuda_graph' needs a trainer with accumulate_grad_batches=1 and "
-                f"precision='32-true' (got {steps} and {precision!r})"
+                f"'cuda_graph' needs a trainer with accumulate_grad_batches=1, "
+                f"precision='32-true' and one device (got {steps}, {precision!r} and {processes})"
             )
 
     def on_fit_end(self) -> None:

@@ -123,12 +123,17 @@ def _check_same(file: Path, settings: dict[str, Any]) -> None:
     changed = sorted(
         key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key)
     )
+    if "backend" in changed and before.get("backend_run", 0) == settings.get("backend_run"):
+        changed.remove("backend")  # Asked for in another way, but it is the same one that runs.
     if changed:
         was = {key: before.get(key) for key in changed}
         now = {key: settings.get(key) for key in changed}
+        hint = ""
+        if "backend_run" in changed:
+            hint = f"; its backend can be asked for by name: backend={before.get('backend_run')!r}"
         raise ValueError(
             f"{file.parent} holds an unfinished run with other settings ({was}, now {now}); give "
-            f"the same settings to resume it, or choose another output folder"
+            f"the same settings to resume it, or choose another output folder{hint}"
         )
 
 

@@ -146,7 +146,7 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return everything that a run's result depends on, as plain values."""
     settings = model.config.to_dict()
-    if "backend" in settings:  # Each draws its noise in its own way.
+    if "backend" in settings:  # Each sums and draws noise in its own way: a run has one.
         adjacency = interaction_adjacency(data)
         x = torch.empty(adjacency.num_sources, 1, device=adjacency.device)
         settings["backend_run"] = choose_backend(adjacency, x, settings["backend"])

@@ -72,8 +72,17 @@ def test_a_recording_does_not_outlive_its_fit(data: HeteroData) -> None:
 def test_refuses_to_leave_out_what_the_trainer_asks_for(data: HeteroData) -> None:
     trainer = trainer_of(data, accumulate_grad_batches=2)
     module = RecommenderModule(LightGCN.from_data(data), cuda_graph=True)
-    with pytest.raises(ValueError, match=r"accumulate_grad_batches=1 .* \(got 2 and '32-true'\)"):
+    with pytest.raises(ValueError, match=r"accumulate_grad_batches=1, .* \(got 2, '32-true' and 1"):
         trainer.fit(module, InteractionDataModule(data, 100))
+
+
+def test_refuses_several_processes_whose_gradients_it_would_not_add(data: HeteroData) -> None:
+    module = RecommenderModule(LightGCN.from_data(data), cuda_graph=True)
+    module.trainer = SimpleNamespace(  # type: ignore[assignment]
+        accumulate_grad_batches=1, precision="32-true", world_size=2
+    )
+    with pytest.raises(ValueError, match=r"one device \(got 1, '32-true' and 2\)"):
+        module.on_fit_start()
 
 
 def test_refuses_losses_whose_shapes_depend_on_the_batch(data: HeteroData) -> None:

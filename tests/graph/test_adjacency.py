@@ -154,6 +154,30 @@ def test_errors(edge_index: Tensor, weight: Tensor | None, message: str) -> None
         Adjacency.from_edge_index(edge_index, weight, num_nodes=(SOURCES, TARGETS))
 
 
+@pytest.mark.parametrize(
+    ("rowptr", "col", "weight", "message"),
+    [
+        (torch.tensor([0, 2]), torch.tensor([0, 1]), torch.ones(1), r"2 edges \(got shape \[1\]\)"),
+        (torch.tensor([0, 2]), torch.tensor([0, 1]), torch.ones(2, 1), r"got shape \[2, 1\]"),
+        (torch.tensor([[0, 2]]), torch.tensor([0, 1]), torch.ones(2), r"got \[1, 2\] and \[2\]"),
+        (torch.tensor([], dtype=torch.long), torch.tensor([0]), torch.ones(1), r"got \[0\]"),
+        (torch.tensor([0, 1]), torch.tensor([0]), torch.ones(1, device="meta"), "cpu and meta"),
+    ],
+)
+def test_layouts_that_kernels_would_misread(
+    rowptr: Tensor, col: Tensor, weight: Tensor, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Adjacency(rowptr, col, weight, num_sources=3)
+
+
+@pytest.mark.parametrize("shape", [(9,), (4, 2)])
+def test_from_sorted_wants_a_weight_for_each_edge(shape: tuple[int, ...]) -> None:
+    edges = EdgeIndex([[0, 1, 2, 0], [0, 0, 1, 2]], sparse_size=(3, 3), sort_order="col")
+    with pytest.raises(ValueError, match="one weight for each of the 4 edges"):
+        Adjacency.from_sorted(edges, torch.ones(shape))
+
+
 def test_is_immutable(edges: tuple[Tensor, Tensor], bipartite: Adjacency) -> None:
     with pytest.raises(FrozenInstanceError):
         bipartite.weight = torch.ones(7)  # type: ignore[misc]

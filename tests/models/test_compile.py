@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import Representations
-from mentor_pyg.losses import BPRLoss, CosineLoss
+from mentor_pyg.losses import BPRLoss, CosineLoss, InfoNCELoss
 from mentor_pyg.models import MENTOR, MENTORConfig
 from mentor_pyg.nn import (
     CrossModalAlignment,
@@ -48,6 +48,10 @@ PARTS: dict[str, tuple[nn.Module, tuple[object, ...]]] = {
     "masking": (FeatureMasking(DIM), (rows(ITEMS, DIM), torch.rand(ITEMS, DIM) < 0.5)),
     "perturbation": (GraphPerturbation(), (rows(ITEMS, DIM), torch.rand(ITEMS, DIM))),
     "bpr": (BPRLoss(), (rows(8), rows(8))),
+    **{
+        f"InfoNCE, {precision}": (InfoNCELoss(precision=precision), (rows(8, 4), rows(8, 4)))
+        for precision in ("ieee", "tf32", "bf16")
+    },
     "cosine": (CosineLoss(), (rows(8, 3), rows(8, 3))),
 }
 

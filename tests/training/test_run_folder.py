@@ -44,6 +44,19 @@ def test_other_settings(changed: dict[str, object], message: str, tmp_path: Path
     RunFolder(tmp_path, SETTINGS)  # What was there is as it was.
 
 
+def test_another_choice_of_auto_can_be_asked_for_by_name(tmp_path: Path) -> None:
+    RunFolder(tmp_path, SETTINGS | {"backend": "auto", "backend_run": "torch_csr"})
+    with pytest.raises(ValueError, match=r"backend can be asked for by name: backend='torch_csr'"):
+        RunFolder(tmp_path, SETTINGS | {"backend": "auto", "backend_run": "native"})
+    RunFolder(tmp_path, SETTINGS | {"backend": "torch_csr", "backend_run": "torch_csr"})
+
+
+def test_a_backend_without_what_ran_is_a_setting_like_others(tmp_path: Path) -> None:
+    RunFolder(tmp_path, SETTINGS | {"backend": "auto"})
+    with pytest.raises(ValueError, match="'backend': 'auto'"):
+        RunFolder(tmp_path, SETTINGS | {"backend": "naive"})
+
+
 def test_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("mine")
     with pytest.raises(FileExistsError, match=rf"{tmp_path} holds .'model.safetensors'., which"):
