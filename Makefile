@@ -93,8 +93,7 @@ import importlib.util, sys
 needed = ("torch", "torch_geometric", "numpy", "pandas", "safetensors", "pytest")
 if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
     sys.exit(f"gpu-check: {sys.executable} lacks {missing}; name another: GPU_PYTHON=...")
-wanted = ("triton", "lightning", "rich", "tensorboard", "scipy", "matplotlib",
-          "torch_scatter")
+wanted = ("triton", "lightning", "rich", "tensorboard", "scipy", "matplotlib", "torch_scatter")
 if absent := [name for name in wanted if importlib.util.find_spec(name) is None]:
     print(f"gpu-check: without {absent}, their tests, backends or figures are left out")
 import torch

@@ -197,6 +197,8 @@ def _stream(
             positive = positive - shift
         z = p.exp_().sum(dim=0)  # [rows]
         total += z.double().log().sum() - positive.sum()
+        if grad_a is None and grad_b is None:
+            continue
         p = _factor(p, rounding)
         if grad_a is not None:
             grad_a[chunk].add_(_product(p.t(), b_factor).div_(z.unsqueeze(1)))
