@@ -80,7 +80,8 @@ def require(package: str, *, extra: str, purpose: str) -> ModuleType:
     """
     if not has_package(package):
         raise ImportError(
-            f"{purpose} needs the package '{package}', which is not installed. "
-            f"Install it with: pip install 'mentor_pyg[{extra}]'"
+            f"{purpose} needs the package '{package}', which is not installed; it comes with the "
+            f"extra '{extra}': pip install '.[{extra}]' in a checkout of mentor_pyg, or install "
+            f"'{package}' by itself"
         )
     return importlib.import_module(package)

@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-__all__ = ["EdgeType", "Modality", "Precision", "Semantics", "Split", "View"]
+__all__ = ["EdgeType", "Modality", "Precision", "Split", "View"]
 
 EdgeType: TypeAlias = tuple[str, str, str]
 Modality: TypeAlias = str
@@ -10,5 +10,4 @@ Precision: TypeAlias = Literal["ieee", "tf32x3", "tf32", "bf16"]
 """What products of float32 matrices are rounded to; sums are float32 in all of them."""
 View: TypeAlias = str
 """A key of :class:`~mentor_pyg.data.Representations`: ``"fused"``, ``"id"`` or a modality."""
-Semantics: TypeAlias = Literal["paper", "released"]
 Split: TypeAlias = Literal["train", "val", "test"]

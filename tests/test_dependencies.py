@@ -129,4 +129,4 @@ def test_require_names_the_extra_and_the_purpose() -> None:
         require("no_such_package_at_all", extra="train", purpose="Training")
     message = str(raised.value)
     assert message.startswith("Training needs the package 'no_such_package_at_all'")
-    assert "pip install 'mentor_pyg[train]'" in message
+    assert "pip install '.[train]' in a checkout of mentor_pyg" in message

@@ -1,0 +1,31 @@
+"""Ending a run cleanly when it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["interruptible"]
+
+
+@contextmanager
+def interruptible(out: Path) -> Iterator[None]:
+    """Say how to go on with the run in ``out`` when SIGINT or SIGTERM stops it.
+
+    SIGINT ends it with ``KeyboardInterrupt``, as everywhere in Python, and SIGTERM with
+    ``SystemExit(143)``. In a thread other than the main one, signals are left alone.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number)) if main else 0
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        print(f"stopped; run the same again with --out {out} to go on", file=sys.stderr)
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
