@@ -1,14 +1,10 @@
 """Tensors -> adjacency: normalisation, exact nearest neighbours, and the matrix itself."""
 
 from mentor_pyg.graph.adjacency import Adjacency
-from mentor_pyg.graph.build import (
-    interaction_adjacency,
-    merge_item_graphs,
-    released_item_graph,
-    semantic_adjacency,
-)
+from mentor_pyg.graph.interactions import interaction_adjacency
 from mentor_pyg.graph.item_lists import ItemLists
 from mentor_pyg.graph.knn import knn_graph
+from mentor_pyg.graph.merge import merge_item_graphs
 from mentor_pyg.graph.normalize import normalize_rows, normalize_symmetric
 
 __all__ = [
@@ -19,6 +15,4 @@ __all__ = [
     "merge_item_graphs",
     "normalize_rows",
     "normalize_symmetric",
-    "released_item_graph",
-    "semantic_adjacency",
 ]

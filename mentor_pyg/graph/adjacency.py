@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import KW_ONLY, dataclass
+import weakref
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, fields
 from functools import cached_property
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
-from mentor_pyg.graph.segments import RowSegments, split_rows
+from mentor_pyg.graph.edges import (
+    are_symmetric,
+    as_ids,
+    check_edge_weight,
+    check_ids,
+    check_layout,
+    node_counts,
+    offsets,
+)
+from mentor_pyg.graph.normalize import normalize_rows, normalize_symmetric
 
 __all__ = ["Adjacency"]
+
+_T = TypeVar("_T")
+_Layouts: TypeAlias = dict[Callable[["Adjacency"], Any], Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -21,10 +35,14 @@ class Adjacency:
 
     :math:`\mathbf{A}_{t,s}` is the weight of the edge from source :math:`s` to target :math:`t`,
     so that ``A @ x`` sums over every node's incoming edges, as message passing does. Edges are
-    sorted by target, the weights are constants, and the transpose that the backward pass needs
-    is kept (the matrix itself, where it is symmetric). Targets without edges give zero rows.
+    sorted by target, and the transpose that the backward pass needs is kept (the matrix itself,
+    where it is symmetric). Targets without edges give zero rows.
 
-    Build one with :meth:`from_edge_index`; instances are immutable.
+    Weights are constants unless they require a gradient, as learned graphs' and gates' do; then
+    products are differentiated in them too. :meth:`with_weight` puts new ones on edges that stay.
+
+    Build one with :meth:`from_edge_index` or :meth:`normalized`; instances are immutable. Copies
+    and pickles hold the matrix alone, without what backends keep with it.
 
     Args:
         rowptr: Offsets of each target's edges ``[num_targets + 1]``, from 0 to ``num_edges``; the
@@ -33,6 +51,7 @@ class Adjacency:
         weight: The weight of every edge ``[num_edges]``.
         num_sources: The number of source nodes.
         is_symmetric: Whether :math:`\mathbf{A} = \mathbf{A}^\top`; not checked here.
+        is_weighted: Whether the weights were given, or stand for edges without weights.
 
     Raises:
         ValueError: If shapes or devices do not go together.
@@ -44,10 +63,11 @@ class Adjacency:
     _: KW_ONLY
     num_sources: int
     is_symmetric: bool = False
+    is_weighted: bool = True
 
     def __post_init__(self) -> None:
         # Kernels read them by their address. Their values would have to come from the device.
-        _check_layout(self.rowptr, self.col, self.weight)
+        check_layout(self.rowptr, self.col, self.weight)
         for name in ("rowptr", "col", "weight"):
             object.__setattr__(self, name, getattr(self, name).contiguous())
 
@@ -64,7 +84,9 @@ class Adjacency:
 
         Args:
             edge_index: Edges from source to target ``[2, num_edges]``, in any order.
-            edge_weight: Weights ``[num_edges]``; ones if not given.
+            edge_weight: Weights ``[num_edges]``; ones if not given. Layers that normalise edges
+                refuse a matrix without weights of its own: give ones for a plain sum, or build
+                it with :meth:`normalized`.
             num_nodes: The number of nodes, or of sources and targets in a bipartite graph.
             is_symmetric: Promise that the weighted graph equals its reverse. A promise that
                 does not hold for the edges gives wrong gradients, so the structure is checked.
@@ -72,26 +94,58 @@ class Adjacency:
         Raises:
             ValueError: If shapes, ids or the promised symmetry do not hold.
         """
-        sources, targets = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
-        if isinstance(edge_index, EdgeIndex):
-            edge_index = edge_index.as_tensor()
-        _check_edges(edge_index, edge_weight, sources, targets)
-        if edge_weight is None:
-            edge_weight = torch.ones(edge_index.size(1), device=edge_index.device)
-        source, target = edge_index
+        sources, targets = node_counts(num_nodes)
+        source, target = as_ids(edge_index, sources, targets)
+        weight = edge_weight
+        if weight is None:
+            weight = torch.ones(source.numel(), device=source.device)
+        check_edge_weight(weight, source.numel())
+        if is_symmetric and not (
+            sources == targets and are_symmetric(source, target, weight.detach(), sources)
+        ):
+            raise ValueError("'is_symmetric' is set, but the edges and weights are not symmetric")
         perm = torch.argsort(target * sources + source, stable=True)
-        count = torch.bincount(target, minlength=targets)
-        rowptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        adjacency = cls(
-            rowptr,
+        return cls(
+            offsets(target, targets),
             source[perm],
-            edge_weight.detach()[perm],
+            weight[perm],
             num_sources=sources,
             is_symmetric=is_symmetric,
+            is_weighted=edge_weight is not None,
         )
-        if is_symmetric and not _equals_transpose(adjacency):
-            raise ValueError("'is_symmetric' is set, but the edges and weights are not symmetric")
-        return adjacency
+
+    @classmethod
+    def normalized(
+        cls,
+        edge_index: Tensor,
+        *,
+        num_nodes: int | tuple[int, int],
+        by: Literal["symmetric", "rows"] = "symmetric",
+        is_symmetric: bool = False,
+    ) -> Adjacency:
+        r"""Lay out edges with weights that normalise them.
+
+        Args:
+            edge_index: Edges from source to target ``[2, num_edges]``, in any order.
+            num_nodes: The number of nodes, or of sources and targets in a bipartite graph.
+            by: ``"symmetric"`` weighs an edge :math:`1 / \sqrt{d_s d_t}`, as
+                :class:`~mentor_pyg.nn.InteractionConv` does; ``"rows"`` weighs it
+                :math:`1 / d_t`, so that rows average, as
+                :class:`~mentor_pyg.nn.ItemSemanticConv` does.
+            is_symmetric: As in :meth:`from_edge_index`.
+
+        Raises:
+            ValueError: If shapes, ids or the promised symmetry do not hold, or ``by`` is unknown.
+        """
+        if by not in ("symmetric", "rows"):
+            raise ValueError(f"'by' needs to be 'symmetric' or 'rows' (got {by!r})")
+        sizes = node_counts(num_nodes)
+        edge_index = as_ids(edge_index, *sizes)
+        if by == "rows":
+            weight = normalize_rows(edge_index, sizes[1])
+        else:
+            weight = normalize_symmetric(edge_index, sizes)
+        return cls.from_edge_index(edge_index, weight, num_nodes=sizes, is_symmetric=is_symmetric)
 
     @classmethod
     def from_sorted(cls, edge_index: EdgeIndex, edge_weight: Tensor) -> Adjacency:
@@ -102,16 +156,14 @@ class Adjacency:
             edge_weight: Weights ``[num_edges]``.
 
         Raises:
-            ValueError: If there is not one weight for each edge.
+            ValueError: If there is not one weight for each edge, or an id is beyond the size.
         """
         num_sources, num_targets = edge_index.get_sparse_size()
-        weight = edge_weight.detach()
+        check_ids(edge_index.as_tensor(), num_sources, num_targets)  # PyG writes where they say.
         (rowptr, col), _ = edge_index.get_csc()
-        adjacency = cls(rowptr, col, weight, num_sources=num_sources)
+        adjacency = cls(rowptr, col, edge_weight, num_sources=num_sources)
         (rowptr, col), perm = edge_index.get_csr()
-        # No link back: a reference cycle would keep every step's weights until collected.
-        transposed = cls(rowptr, col, weight[perm], num_sources=num_targets)
-        adjacency.__dict__["_transposed"] = transposed
+        adjacency._layouts[_transposition] = _Transposition(rowptr, col, perm, {})
         return adjacency
 
     @property
@@ -129,64 +181,75 @@ class Adjacency:
         """The device that holds the edges."""
         return self.col.device
 
-    # What is kept is made outside of inference mode, where a model may be run first, since
-    # autograd cannot save the tensors made there.
     @cached_property
-    @torch.inference_mode(False)
+    def _layouts(self) -> _Layouts:
+        return {}
+
+    @property
     def target(self) -> Tensor:
         """The target of every edge ``[num_edges]``, ascending."""
-        nodes = torch.arange(self.num_targets, device=self.device)
-        return nodes.repeat_interleave(self.rowptr.diff(), output_size=self.num_edges)
+        return self.layout(_targets)
 
-    @cached_property
-    @torch.inference_mode(False)
-    def edge_index(self) -> EdgeIndex:
-        """The edges as an :class:`~torch_geometric.EdgeIndex` sorted by target."""
-        index = EdgeIndex(
-            torch.stack([self.col, self.target]),
-            sparse_size=(self.num_sources, self.num_targets),
-            sort_order="col",
-            is_undirected=self.is_symmetric,
-        )
-        return index.fill_cache_()
+    def layout(self, build: Callable[[Adjacency], _T]) -> _T:
+        """Return what ``build`` makes of the edges, made at the first call and kept with them.
 
-    @cached_property
-    @torch.inference_mode(False)
-    def csr(self) -> Tensor:
-        """The matrix as a torch CSR tensor ``[num_targets, num_sources]``."""
-        limit = max(self.num_edges, self.num_sources, self.num_targets)
-        # The libraries behind torch count in 32 bits and convert wider indices at every product.
-        index = torch.int32 if limit < 2**31 else torch.int64
-        with warnings.catch_warnings():
-            # Beta notices about a layout whose use here the tests hold.
-            warnings.filterwarnings("ignore", message="Sparse")
-            return torch.sparse_csr_tensor(
-                self.rowptr.to(index),
-                self.col.to(index),
-                self.weight,
-                (self.num_targets, self.num_sources),
-                check_invariants=False,
-            )
+        Backends lay out a matrix in their own ways by it. Matrices that differ in their weights
+        only (:meth:`with_weight`) share what is kept, so ``build`` must not read the weights.
 
-    @cached_property
-    @torch.inference_mode(False)
-    def row_segments(self) -> RowSegments:
-        """The rows, long ones cut up, for kernels that share them out among many workers."""
-        return split_rows(self.rowptr)
+        Args:
+            build: A function, the same object at each call.
+        """
+        if build not in self._layouts:
+            # Outside of inference mode, where a model may be run first: autograd cannot save
+            # the tensors made there.
+            with torch.inference_mode(False), torch.no_grad():
+                self._layouts[build] = build(self)
+        layout: _T = self._layouts[build]
+        return layout
+
+    def with_weight(self, weight: Tensor) -> Adjacency:
+        """Return the matrix with other weights on the same edges, which are not sorted anew.
+
+        Args:
+            weight: Weights ``[num_edges]`` in the order of :attr:`col` and :attr:`target`. If
+                they require a gradient, products are differentiated in them.
+
+        Raises:
+            ValueError: If there is not one weight for each edge.
+        """
+        adjacency = Adjacency(self.rowptr, self.col, weight, num_sources=self.num_sources)
+        adjacency.__dict__["_layouts"] = self._layouts
+        return adjacency
 
     @property
     def transposed(self) -> Adjacency:
-        """The transpose; the matrix itself where it is symmetric."""
-        return self if self.is_symmetric else self._transposed
+        """The transpose; the matrix itself where it is symmetric and its weights constants."""
+        if self.weight.requires_grad:
+            return self._transpose()  # Anew: a graph from weight to weight is walked once.
+        if self.is_symmetric:
+            return self
+        kept = self.__dict__.get("_transposed")
+        if isinstance(kept, weakref.ref):
+            kept = kept()
+        if kept is None:
+            with torch.inference_mode(False):
+                kept = self._transpose()
+            self.__dict__["_transposed"] = kept
+            # Weak: through a cycle, every step's weights would stay until it is collected.
+            kept.__dict__["_transposed"] = weakref.ref(self)
+        transposed: Adjacency = kept
+        return transposed
 
-    @cached_property
-    @torch.inference_mode(False)
-    def _transposed(self) -> Adjacency:
-        reversed_edges = torch.stack([self.target, self.col])
-        transposed = Adjacency.from_edge_index(
-            reversed_edges, self.weight, num_nodes=(self.num_targets, self.num_sources)
+    def _transpose(self) -> Adjacency:
+        rowptr, col, perm, layouts = self.layout(_transposition)
+        transposed = Adjacency(
+            rowptr,
+            col,
+            self.weight[perm],
+            num_sources=self.num_targets,
+            is_weighted=self.is_weighted,
         )
-        transposed.__dict__["_transposed"] = self  # Transposing twice gives this object back.
+        transposed.__dict__["_layouts"] = layouts
         return transposed
 
     def to(self, device: torch.device | str) -> Adjacency:
@@ -197,11 +260,16 @@ class Adjacency:
             self.weight.to(device),
             num_sources=self.num_sources,
             is_symmetric=self.is_symmetric,
+            is_weighted=self.is_weighted,
         )
 
     def to_dense(self) -> Tensor:
         """Return the dense matrix ``[num_targets, num_sources]``; for tests and small graphs."""
-        return self.csr.to_dense()
+        dense = self.weight.new_zeros(self.num_targets, self.num_sources)
+        return dense.index_put((self.target, self.col), self.weight, accumulate=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __repr__(self) -> str:
         return (
@@ -210,55 +278,22 @@ class Adjacency:
         )
 
 
-def _check_layout(rowptr: Tensor, col: Tensor, weight: Tensor) -> None:
-    if rowptr.dim() != 1 or rowptr.numel() == 0 or col.dim() != 1:
-        raise ValueError(
-            f"'rowptr' and 'col' need the shapes [num_targets + 1] and [num_edges] "
-            f"(got {list(rowptr.shape)} and {list(col.shape)})"
-        )
-    if weight.shape != col.shape:
-        raise ValueError(
-            f"there needs to be one weight for each of the {col.numel()} edges "
-            f"(got shape {list(weight.shape)})"
-        )
-    if not rowptr.device == col.device == weight.device:
-        raise ValueError(
-            f"edges and weights need to be on one device "
-            f"(got {rowptr.device}, {col.device} and {weight.device})"
-        )
+class _Transposition(NamedTuple):
+    """The edges sorted by source."""
+
+    rowptr: Tensor  # [num_sources + 1]
+    col: Tensor  # [num_edges], the targets
+    perm: Tensor  # [num_edges], from the order by target
+    layouts: _Layouts  # What is kept with the transpose.
 
 
-def _check_edges(
-    edge_index: Tensor, edge_weight: Tensor | None, num_sources: int, num_targets: int
-) -> None:
-    if edge_index.dim() != 2 or edge_index.size(0) != 2 or edge_index.is_floating_point():
-        raise ValueError(
-            f"'edge_index' needs to be integers of shape [2, num_edges] "
-            f"(got {edge_index.dtype} of shape {list(edge_index.shape)})"
-        )
-    if edge_weight is not None and edge_weight.shape != edge_index.shape[1:]:
-        raise ValueError(
-            f"'edge_weight' needs one weight for each of the {edge_index.size(1)} edges "
-            f"(got shape {list(edge_weight.shape)})"
-        )
-    for name, ids, size in zip(
-        ("source", "target"), edge_index, (num_sources, num_targets), strict=True
-    ):
-        if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= size):
-            raise ValueError(
-                f"'edge_index' has {name} ids from {int(ids.min())} to {int(ids.max())}, "
-                f"but there are {size} {name} nodes; correct the ids or 'num_nodes'"
-            )
+def _transposition(adjacency: Adjacency) -> _Transposition:
+    # Targets ascend already, and stay so within a source.
+    perm = torch.argsort(adjacency.col, stable=True)
+    rowptr = offsets(adjacency.col, adjacency.num_sources)
+    return _Transposition(rowptr, adjacency.target[perm], perm, {})
 
 
-def _equals_transpose(adjacency: Adjacency) -> bool:
-    """Whether the sorted edges are the same, with the same weights, when reversed."""
-    if adjacency.num_sources != adjacency.num_targets:
-        return False
-    source, target = adjacency.col, adjacency.target
-    perm = torch.argsort(source * adjacency.num_sources + target, stable=True)
-    return (
-        torch.equal(source[perm], target)
-        and torch.equal(target[perm], source)
-        and torch.equal(adjacency.weight[perm], adjacency.weight)
-    )
+def _targets(adjacency: Adjacency) -> Tensor:
+    nodes = torch.arange(adjacency.num_targets, device=adjacency.device)
+    return nodes.repeat_interleave(adjacency.rowptr.diff(), output_size=adjacency.num_edges)

@@ -1,5 +1,8 @@
 """Exact cosine nearest neighbours in blocks."""
 
+import math
+import operator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +24,8 @@ def knn_graph(
     """Connect every item to its ``k`` most similar items by cosine similarity.
 
     The search is exact and never holds more than ``chunk_size`` rows of the similarity matrix.
-    Of equally similar items the one with the lower index comes first, up to rounding.
+    Of equally similar items the one with the lower index comes first, up to rounding. Lengths of
+    rows do not matter, however extreme; rows of zeros are similar to nothing.
 
     Args:
         x: Item features ``[num_items, channels]``.
@@ -37,6 +41,7 @@ def knn_graph(
         ``[num_present * k]``.
 
     Raises:
+        TypeError: If ``k`` is no integer.
         ValueError: If ``k`` or ``chunk_size`` is not positive, there are not enough items, or
             ``present`` does not fit.
 
@@ -60,18 +65,18 @@ def knn_graph(
         raise ValueError(f"'chunk_size' needs to be at least 1 (got {chunk_size})")
     nodes = torch.arange(x.size(0), device=x.device) if present is None else present.nonzero()[:, 0]
     limit = nodes.numel() if loop else nodes.numel() - 1
-    if not (isinstance(k, int) and 0 < k <= limit):
+    if not 0 < (k := _integer(k)) <= limit:
         raise ValueError(
             f"'k' needs to be a positive integer smaller than the number of items with features, "
             f"{nodes.numel()} (got {k})"
         )
-    x = x[nodes].float()
+    x = x[nodes]
     if not bool(x.isfinite().all()):
         raise ValueError(
             "'x' needs finite features (got NaN or infinite ones); leave out items without "
             "features with 'present'"
         )
-    x = F.normalize(x)
+    x = F.normalize(_scaled(x))
     chunk_size = chunk_size or max(1, _BLOCK_ELEMENTS // nodes.numel())
     neighbours, similarities = [], []
     for start in range(0, nodes.numel(), chunk_size):
@@ -84,6 +89,27 @@ def knn_graph(
     neighbour = nodes[torch.cat(neighbours).flatten()]
     edge_index = torch.stack([neighbour, nodes.repeat_interleave(k)])
     return edge_index, torch.cat(similarities).flatten()
+
+
+def _integer(k: int) -> int:
+    try:
+        return operator.index(k)
+    except TypeError:
+        raise TypeError(f"'k' needs to be an integer (got {k!r})") from None
+
+
+def _scaled(x: Tensor) -> Tensor:
+    """Return rows in float32 at such a length that no square overflows or vanishes.
+
+    They are scaled by powers of two, which round nothing.
+    """
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    if not x.numel():
+        return x.float()
+    largest = torch.linalg.vector_norm(x, torch.inf, dim=1, keepdim=True)
+    bound = -math.frexp(torch.finfo(x.dtype).tiny)[1]  # Powers up to it, and their inverses, exist.
+    exponent = largest.frexp().exponent.clamp(-bound, bound)
+    return (x * torch.ldexp(torch.ones_like(largest), -exponent)).float()
 
 
 def _top(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from mentor_pyg.graph.edges import node_counts
+
 __all__ = ["normalize_rows", "normalize_symmetric"]
 
 
@@ -20,7 +22,7 @@ def normalize_symmetric(edge_index: Tensor, num_nodes: int | tuple[int, int]) ->
     Returns:
         Weights ``[num_edges]`` in float32.
     """
-    sources, targets = (num_nodes, num_nodes) if isinstance(num_nodes, int) else num_nodes
+    sources, targets = node_counts(num_nodes)
     # Every counted node has an edge, so no degree that is read below is zero.
     source_scale = torch.bincount(edge_index[0], minlength=sources).float().rsqrt()
     target_scale = torch.bincount(edge_index[1], minlength=targets).float().rsqrt()

@@ -1,27 +1,12 @@
-"""Losses: for each a pure function and a thin module around it."""
+"""Losses: a pure function for each, of scores, rows or statistics."""
 
-from mentor_pyg.losses.bpr import BPRLoss, bpr_loss
-from mentor_pyg.losses.cosine import CosineLoss, cosine_loss
-from mentor_pyg.losses.gaussian import (
-    GaussianAlignmentLoss,
-    Moments,
-    Statistics,
-    gaussian_alignment_loss,
-    moments,
-)
-from mentor_pyg.losses.info_nce import (
-    INFO_NCE_BACKENDS,
-    InfoNCELoss,
-    info_nce,
-    info_nce_unavailable,
-)
+from mentor_pyg.losses.bpr import bpr_loss
+from mentor_pyg.losses.contrastive import INFO_NCE_BACKENDS, info_nce, info_nce_unavailable
+from mentor_pyg.losses.cosine import cosine_loss
+from mentor_pyg.losses.gaussian import Moments, Statistics, gaussian_alignment_loss, moments
 
 __all__ = [
     "INFO_NCE_BACKENDS",
-    "BPRLoss",
-    "CosineLoss",
-    "GaussianAlignmentLoss",
-    "InfoNCELoss",
     "Moments",
     "Statistics",
     "bpr_loss",

@@ -3,9 +3,9 @@
 import math
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-__all__ = ["BPRLoss", "bpr_loss"]
+__all__ = ["bpr_loss"]
 
 
 def bpr_loss(pos_score: Tensor, neg_score: Tensor, log_base: float = math.e) -> Tensor:
@@ -36,19 +36,3 @@ def bpr_loss(pos_score: Tensor, neg_score: Tensor, log_base: float = math.e) -> 
             f"(got {list(pos_score.shape)} and {list(neg_score.shape)})"
         )
     return -F.logsigmoid(pos_score - neg_score).mean() / math.log(log_base)
-
-
-class BPRLoss(nn.Module):
-    """:func:`bpr_loss` as a module."""
-
-    def __init__(self, log_base: float = math.e) -> None:
-        super().__init__()
-        self.log_base = log_base
-
-    def forward(self, pos_score: Tensor, neg_score: Tensor) -> Tensor:
-        """Return the loss of scores ``[batch]``."""
-        return bpr_loss(pos_score, neg_score, self.log_base)
-
-    def extra_repr(self) -> str:
-        """Return what ``repr`` shows."""
-        return f"log_base={self.log_base:g}"

@@ -1,9 +1,9 @@
 """One minus the cosine similarity."""
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-__all__ = ["CosineLoss", "cosine_loss"]
+__all__ = ["cosine_loss"]
 
 
 def cosine_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -15,13 +15,13 @@ def cosine_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         The mean over the rows, a scalar between 0 and 2. A zero row counts as 1.
+
+    Raises:
+        ValueError: If the shapes differ.
     """
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"'prediction' and 'target' need one shape [N, d] "
+            f"(got {list(prediction.shape)} and {list(target.shape)})"
+        )
     return 1 - F.cosine_similarity(prediction, target, dim=-1).mean()
-
-
-class CosineLoss(nn.Module):
-    """:func:`cosine_loss` as a module."""
-
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of rows ``[N, d]``."""
-        return cosine_loss(prediction, target)

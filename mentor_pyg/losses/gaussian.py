@@ -2,9 +2,9 @@
 
 from typing import Literal, NamedTuple, TypeAlias
 
-from torch import Tensor, nn
+from torch import Tensor
 
-__all__ = ["GaussianAlignmentLoss", "Moments", "Statistics", "gaussian_alignment_loss", "moments"]
+__all__ = ["Moments", "Statistics", "gaussian_alignment_loss", "moments"]
 
 Statistics: TypeAlias = Literal["dimension", "scalar"]
 """``"dimension"``: a mean and variance per column. ``"scalar"``: one over all entries."""
@@ -34,14 +34,26 @@ def moments(x: Tensor, statistics: Statistics = "dimension", copies: int = 1) ->
         statistics: Whether to take them per column or over all entries.
         copies: How many times every entry is counted. It only matters to the unbiased variance
             of ``"scalar"``, which MENTOR's released code takes of a view beside its own copy.
+
+    Raises:
+        ValueError: If there are too few rows for a variance, or ``statistics`` is unknown.
     """
-    if statistics == "dimension":
-        mean = x.mean(dim=0)
-        # torch.var over the rows of a tall matrix takes ten times as long on the CPU.
-        return Moments(mean, (x - mean).square().sum(dim=0) / (x.size(0) - 1))
-    count = x.numel() * copies
-    biased = x.var(correction=0)
-    return Moments(x.mean(), biased * (count / (count - 1)))
+    if statistics not in ("dimension", "scalar"):
+        raise ValueError(f"'statistics' needs to be 'dimension' or 'scalar' (got {statistics!r})")
+    is_scalar = statistics == "scalar"
+    count = x.numel() * copies if is_scalar else x.size(0)
+    if x.dim() != 2 or count < 2:
+        raise ValueError(
+            f"'x' needs rows of shape [N, d], two at least for a variance (got {list(x.shape)})"
+        )
+    mean = x.mean(dim=0)
+    if is_scalar:
+        # Column by column first: a sum over all entries depends on the number of threads.
+        mean = mean.mean()
+        biased = (x - mean).square().mean(dim=0).mean()
+        return Moments(mean, biased * (count / (count - 1)))
+    # torch.var over the rows of a tall matrix takes ten times as long on the CPU.
+    return Moments(mean, (x - mean).square().sum(dim=0) / (count - 1))
 
 
 def gaussian_alignment_loss(a: Moments, b: Moments) -> Tensor:
@@ -53,21 +65,13 @@ def gaussian_alignment_loss(a: Moments, b: Moments) -> Tensor:
 
     Returns:
         A scalar; 0 where the Gaussians are the same.
+
+    Raises:
+        ValueError: If one has other columns than the other.
     """
+    if a.mean.shape != b.mean.shape or a.variance.shape != b.variance.shape:
+        raise ValueError(
+            f"'a' and 'b' need as many columns as each other (got {list(a.mean.shape)} and "
+            f"{list(b.mean.shape)}); Moments.repeat widens a view by copies"
+        )
     return ((a.mean - b.mean).abs() + (a.variance - b.variance).abs()).mean()
-
-
-class GaussianAlignmentLoss(nn.Module):
-    """:func:`gaussian_alignment_loss` of two sets of rows, as a module."""
-
-    def __init__(self, statistics: Statistics = "dimension") -> None:
-        super().__init__()
-        self.statistics: Statistics = statistics
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the loss of rows ``[N, d]`` and ``[M, d]``."""
-        return gaussian_alignment_loss(moments(a, self.statistics), moments(b, self.statistics))
-
-    def extra_repr(self) -> str:
-        """Return what ``repr`` shows."""
-        return f"statistics={self.statistics!r}"

@@ -1,6 +1,6 @@
 """Raw features -> the nodes of one view."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -58,8 +58,8 @@ class ModalityEncoder(nn.Module):
 
 
 def encode_together(
-    encoders: Sequence[ModalityEncoder], x: Tensor, present: Tensor | None = None
-) -> list[Tensor]:
+    encoders: Mapping[str, ModalityEncoder], x: Tensor, present: Tensor | None = None
+) -> dict[str, Tensor]:
     """Encode the same features by several encoders, reading them once.
 
     One product takes the place of the encoders' first layers, which are most of the work where
@@ -67,17 +67,20 @@ def encode_together(
     place does not run.
 
     Args:
-        encoders: Encoders of the width of the features.
+        encoders: Encoders of the width of the features, by name.
         x: The raw item features ``[num_items, C]``.
         present: Which items have the modality ``[num_items]``.
 
     Returns:
-        What each of the encoders gives by itself, up to rounding.
+        What each of the encoders gives by itself, up to rounding, under its name.
     """
     if len(encoders) == 1:
-        return [encoders[0](x, present)]
-    weight = torch.cat([encoder.hidden.weight for encoder in encoders])
-    bias = torch.cat([encoder.hidden.bias for encoder in encoders])
-    widths = [encoder.hidden.out_features for encoder in encoders]
+        return {name: encoder(x, present) for name, encoder in encoders.items()}
+    weight = torch.cat([encoder.hidden.weight for encoder in encoders.values()])
+    bias = torch.cat([encoder.hidden.bias for encoder in encoders.values()])
+    widths = [encoder.hidden.out_features for encoder in encoders.values()]
     hidden = F.linear(x, weight, bias).split(widths, dim=1)
-    return [e._from_hidden(h, present) for e, h in zip(encoders, hidden, strict=True)]
+    return {
+        name: encoder._from_hidden(h, present)
+        for (name, encoder), h in zip(encoders.items(), hidden, strict=True)
+    }

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.nn.conv import InteractionConv
+from mentor_pyg.nn.conv.weighted_sum import check_one_graph
 from mentor_pyg.ops import Noise, add_noise, propagate_layers
 
 __all__ = ["LayerReadout", "LayeredPropagation"]
@@ -31,8 +32,9 @@ class LayeredPropagation(InteractionConv):
         **kwargs: Arguments of :class:`torch_geometric.nn.conv.MessagePassing`.
 
     Shapes:
-        - **input:** node features :math:`(|\mathcal{V}|, F)`; a normalised ``Adjacency`` (the
-          fast path, all layers in one operation) or edges as :class:`InteractionConv` takes them
+        - **input:** node features :math:`(|\mathcal{V}|, F)` of one graph, not a pair of sources
+          and targets; an ``Adjacency`` with weights, as ``Adjacency.normalized`` gives it (the
+          fast path, all layers in one operation), or edges as :class:`InteractionConv` takes them
         - **output:** node features :math:`(|\mathcal{V}|, F)`
     """
 
@@ -66,7 +68,9 @@ class LayeredPropagation(InteractionConv):
             edge_weight: Weights of plain edges, which replace the normalisation.
             noise: What is added to layer 1, 2, ... before it goes on; ``num_layers`` entries.
         """
+        x = check_one_graph(x, "LayeredPropagation")
         if isinstance(edge_index, Adjacency):
+            self.check_adjacency(edge_index, edge_weight)
             out = propagate_layers(edge_index, x, self.num_layers, noise, self.backend)
         else:
             out = h = x

@@ -1,9 +1,16 @@
-"""adjacency @ dense and ranking: the hot operations, one file per backend."""
+"""The hot operations, a folder for each that has several backends."""
 
-from mentor_pyg.ops.layers import propagate_layers
-from mentor_pyg.ops.noise import Noise, add_noise
-from mentor_pyg.ops.propagate import BACKENDS, Backend, FusedLayer, propagate
-from mentor_pyg.ops.ranking import masked_topk, recommend_items
+from mentor_pyg.ops.propagation import (
+    BACKENDS,
+    Backend,
+    FusedLayer,
+    Noise,
+    add_noise,
+    choose_backend,
+    propagate,
+    propagate_layers,
+)
+from mentor_pyg.ops.ranking import rank_items, recommend_items, seen_items, user_ids
 from mentor_pyg.ops.uniform import uniform_like
 
 __all__ = [
@@ -12,9 +19,12 @@ __all__ = [
     "FusedLayer",
     "Noise",
     "add_noise",
-    "masked_topk",
+    "choose_backend",
     "propagate",
     "propagate_layers",
+    "rank_items",
     "recommend_items",
+    "seen_items",
     "uniform_like",
+    "user_ids",
 ]

@@ -43,6 +43,31 @@ def test_takes_any_float_and_any_scale(x: Tensor, dtype: torch.dtype) -> None:
     assert torch.equal(knn_graph(scaled, K)[0], knn_graph(x, K)[0])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [
+        (torch.float32, 1e19),
+        (torch.float32, 2.0**-100),
+        (torch.float32, 1e-13),
+        (torch.float32, 2.0**-140),
+        (torch.float64, 1e300),
+        (torch.float64, 1e-300),
+        (torch.bfloat16, 2.0**100),
+    ],
+    ids=str,
+)
+def test_rows_of_extreme_length_have_the_same_neighbours(
+    x: Tensor, dtype: torch.dtype, scale: float
+) -> None:
+    x = (x * 8).round() / 8  # Exact in every dtype.
+    scaled = x.to(dtype)
+    scaled[::2] *= scale
+    edge_index, similarity = knn_graph(scaled, K)
+    expected = knn_graph(x, K)
+    assert torch.equal(edge_index, expected[0])
+    torch.testing.assert_close(similarity, expected[1])
+
+
 @pytest.mark.parametrize("chunk_size", [1, 7, 19, N - 1, N, 1000])
 @pytest.mark.parametrize("loop", [False, True])
 def test_chunk_size_does_not_matter(x: Tensor, chunk_size: int, loop: bool) -> None:
@@ -143,6 +168,12 @@ def test_never_holds_all_pairs(
 def test_errors(x: Tensor, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         knn_graph(**{"x": x, "k": 1, **changes})
+
+
+def test_k_may_be_any_integer(x: Tensor) -> None:
+    assert torch.equal(knn_graph(x, np.int64(K))[0], knn_graph(x, K)[0])
+    with pytest.raises(TypeError, match=r"'k' needs to be an integer \(got 5.0\)"):
+        knn_graph(x, 5.0)  # type: ignore[arg-type]
 
 
 def test_refuses_features_that_are_not_finite() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from mentor_pyg.losses import BPRLoss, bpr_loss
+from mentor_pyg.losses import bpr_loss
 
 
 def test_equals_log_loss() -> None:
@@ -42,13 +42,6 @@ def test_finite_at_large_margins(margin: float) -> None:
 def test_gradient() -> None:
     pos, neg = torch.randn(2, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda p, n: bpr_loss(p, n, 2), (pos, neg))
-
-
-def test_module() -> None:
-    pos, neg = torch.randn(2, 8)
-    assert repr(BPRLoss(2)) == "BPRLoss(log_base=2)"
-    assert torch.equal(BPRLoss(2)(pos, neg), bpr_loss(pos, neg, 2))
-    assert torch.equal(BPRLoss()(pos, neg), bpr_loss(pos, neg))
 
 
 @pytest.mark.parametrize(("pos", "neg"), [((3, 1), (4,)), ((4,), (1,)), ((0,), (0,))])

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from mentor_pyg.losses import (
-    GaussianAlignmentLoss,
-    Moments,
-    Statistics,
-    gaussian_alignment_loss,
-    moments,
-)
+from mentor_pyg.losses import Moments, Statistics, gaussian_alignment_loss, moments
+
+
+def aligned(a: Tensor, b: Tensor, statistics: Statistics) -> Tensor:
+    return gaussian_alignment_loss(moments(a, statistics), moments(b, statistics))
 
 
 def test_moments_per_column() -> None:
@@ -44,9 +43,8 @@ def test_equals_numpy(statistics: Statistics) -> None:
         for function in (np.mean, lambda x, axis: np.var(x, axis, ddof=1))
     )
     expected = np.mean(abs(means[0] - means[1]) + abs(variances[0] - variances[1]))
-    loss = GaussianAlignmentLoss(statistics)
-    assert loss(a, b).item() == pytest.approx(expected, rel=1e-12)
-    assert loss(b, a).item() == pytest.approx(expected, rel=1e-12)
+    assert aligned(a, b, statistics).item() == pytest.approx(expected, rel=1e-12)
+    assert aligned(b, a, statistics).item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("statistics", ["dimension", "scalar"])
@@ -65,8 +63,41 @@ def test_means_and_variances_count_apart() -> None:
 @pytest.mark.parametrize("statistics", ["dimension", "scalar"])
 def test_gradient(statistics: Statistics) -> None:
     a, b = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(GaussianAlignmentLoss(statistics), (a, b))
+    assert torch.autograd.gradcheck(lambda a, b: aligned(a, b, statistics), (a, b))
 
 
-def test_repr() -> None:
-    assert repr(GaussianAlignmentLoss("scalar")) == "GaussianAlignmentLoss(statistics='scalar')"
+def test_moments_do_not_depend_on_the_number_of_threads() -> None:
+    # Each with enough entries for several threads, which may still add up to the same by chance.
+    views = torch.randn(4, 1_000, 64, requires_grad=True)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            values = torch.stack([torch.stack(moments(x, "scalar")) for x in views])
+            found.append((values, *torch.autograd.grad(values.sum(), views)))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "shape"),
+    [("dimension", (1, 4)), ("dimension", (0, 4)), ("scalar", (1, 1)), ("dimension", (4,))],
+)
+def test_refuses_too_few_rows_for_a_variance(
+    statistics: Statistics, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match=r"'x' needs rows of shape \[N, d\], two at least"):
+        moments(torch.ones(shape), statistics)
+
+
+def test_refuses_two_widths() -> None:
+    one, many = moments(torch.rand(5, 1)), moments(torch.rand(5, 3))
+    with pytest.raises(ValueError, match=r"as many columns as each other \(got \[1\] and \[3\]\)"):
+        gaussian_alignment_loss(one, many)
+    gaussian_alignment_loss(one.repeat(3), many)
+
+
+def test_refuses_unknown_statistics() -> None:
+    with pytest.raises(ValueError, match=r"'dimension' or 'scalar' \(got 'columns'\)"):
+        moments(torch.rand(5, 3), "columns")  # type: ignore[arg-type]

@@ -70,11 +70,11 @@ def test_all_present_is_the_same_as_not_given(encoder: ModalityEncoder, x: Tenso
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_together_they_give_what_each_gives_alone(x: Tensor, present: Tensor, count: int) -> None:
-    encoders = [ModalityEncoder(CHANNELS, DIM + n, USERS) for n in range(count)]
+    encoders = {f"e{n}": ModalityEncoder(CHANNELS, DIM + n, USERS) for n in range(count)}
     out = encode_together(encoders, x, present)
-    assert len(out) == count
-    for encoder, together in zip(encoders, out, strict=True):
-        alone = encoder(x, present)
+    assert list(out) == list(encoders)
+    for name, encoder in encoders.items():
+        together, alone = out[name], encoder(x, present)
         torch.testing.assert_close(together, alone)
         parameters = list(encoder.parameters())
         seed = torch.randn_like(alone)

@@ -1,8 +1,9 @@
 import pytest
 import torch
 from torch import Tensor
-from torch_geometric.nn import LightGCN
+from torch_geometric.nn import HeteroConv, LightGCN
 
+from mentor_pyg.data import INTERACTS, REV_INTERACTS, SEMANTIC
 from mentor_pyg.graph import Adjacency, normalize_symmetric
 from mentor_pyg.nn import LayeredPropagation
 from mentor_pyg.nn.propagation import LayerReadout
@@ -66,6 +67,30 @@ def test_plain_edges_give_what_an_adjacency_gives(
     torch.testing.assert_close(
         torch.autograd.grad(out, x, grad), torch.autograd.grad(plain, x, grad)
     )
+
+
+def test_works_in_a_hetero_conv_between_nodes_of_one_type(
+    edge_index: Tensor, adjacency: Adjacency, x: Tensor
+) -> None:
+    layers = LayeredPropagation(2)
+    for graph in (edge_index, adjacency):
+        out = HeteroConv({SEMANTIC: layers})({"item": x}, {SEMANTIC: graph})
+        torch.testing.assert_close(out["item"], layers(x, adjacency))
+
+
+def test_refuses_edges_between_two_kinds_of_nodes(edge_index: Tensor, x: Tensor) -> None:
+    conv = HeteroConv({edges: LayeredPropagation(2) for edges in (INTERACTS, REV_INTERACTS)})
+    with pytest.raises(ValueError, match=r"one tensor 'x' of all nodes .*join both kinds of nodes"):
+        conv({"user": x, "item": x}, {INTERACTS: edge_index})
+
+
+def test_an_adjacency_needs_its_own_weights_and_no_others(edge_index: Tensor, x: Tensor) -> None:
+    bare = Adjacency.from_edge_index(edge_index, num_nodes=NODES)
+    with pytest.raises(ValueError, match="without weights, and LayeredPropagation would not norm"):
+        LayeredPropagation(2)(x, bare)
+    ones = torch.ones(edge_index.size(1))
+    with pytest.raises(ValueError, match="'edge_weight' cannot be given beside an Adjacency"):
+        LayeredPropagation(2)(x, bare.with_weight(ones), ones)
 
 
 @pytest.mark.parametrize("graph", ["edge_index", "adjacency"])

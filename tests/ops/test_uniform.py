@@ -1,6 +1,7 @@
 import pytest
 import torch
 from scipy.stats import kstest
+from torch import Tensor, nn
 
 from mentor_pyg.ops import uniform_like
 
@@ -30,3 +31,18 @@ def test_follows_torchs_seed(dtype: torch.dtype) -> None:
     assert all(torch.equal(a, b) for a, b in zip(*drawn[:2], strict=True))
     assert not torch.equal(drawn[0][0], drawn[2][0])
     assert not torch.equal(*drawn[0])
+
+
+class Dropped(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (uniform_like(x) >= 0.5)
+
+
+def test_is_compiled_and_exported_whole() -> None:
+    x = torch.ones(100, 20)
+    torch._dynamo.reset()
+    compiled = torch.compile(Dropped(), fullgraph=True, backend="eager")
+    for module in (compiled, torch.export.export(Dropped(), (x,)).module()):
+        first, second = module(x), module(x)
+        assert not torch.equal(first, second)  # No draw became a constant of the graph.
+        assert abs(first.mean().item() - 0.5) < 0.1

@@ -27,9 +27,10 @@ class InteractionConv(WeightedSumConv):
     Shapes:
         - **input:** node features :math:`(|\mathcal{V}|, F)` or
           :math:`((|\mathcal{V}_s|, F), (|\mathcal{V}_t|, *))` if bipartite; edges
-          :math:`(2, |\mathcal{E}|)`, an ``EdgeIndex`` (fused where sorted by column), or a
-          normalised ``Adjacency`` (the fast path; built once, it is not normalised again);
-          edge weights :math:`(|\mathcal{E}|)` *(optional)*, which replace the normalisation.
+          :math:`(2, |\mathcal{E}|)`, an ``EdgeIndex`` (fused where sorted by column), or an
+          ``Adjacency`` with weights, as ``Adjacency.normalized`` gives it (the fast path; built
+          once, it is not normalised again); edge weights :math:`(|\mathcal{E}|)` *(optional)*,
+          which replace the normalisation.
         - **output:** node features :math:`(|\mathcal{V}|, F)` or :math:`(|\mathcal{V}_t|, F)`.
     """
 

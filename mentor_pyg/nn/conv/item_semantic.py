@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from mentor_pyg.graph import Adjacency, normalize_rows
-from mentor_pyg.nn.conv.weighted_sum import WeightedSumConv
+from mentor_pyg.nn.conv.weighted_sum import WeightedSumConv, check_one_graph
 from mentor_pyg.ops import propagate_layers
 
 __all__ = ["ItemSemanticConv"]
@@ -30,7 +30,8 @@ class ItemSemanticConv(WeightedSumConv):
 
     Shapes:
         - **input:** item features :math:`(|\mathcal{I}|, F)`; edges from neighbour to item
-          :math:`(2, |\mathcal{E}|)`, an ``EdgeIndex`` or an ``Adjacency``; edge weights
+          :math:`(2, |\mathcal{E}|)`, an ``EdgeIndex`` or an ``Adjacency`` with weights, as
+          ``Adjacency.normalized(..., by="rows")`` gives it; edge weights
           :math:`(|\mathcal{E}|)` *(optional)*
         - **output:** item features :math:`(|\mathcal{I}|, F)`
     """
@@ -52,9 +53,11 @@ class ItemSemanticConv(WeightedSumConv):
         edge_weight: Tensor | None = None,
     ) -> Tensor:
         """Return the items with their neighbours added."""
+        x = check_one_graph(x, "ItemSemanticConv")
         if self.num_layers == 0:
             return x
-        if self.num_layers == 1 and isinstance(edge_index, Adjacency) and edge_weight is None:
+        if self.num_layers == 1 and isinstance(edge_index, Adjacency):
+            self.check_adjacency(edge_index, edge_weight)
             return propagate_layers(edge_index, x, num_layers=1, backend=self.backend)
         h = x
         for _ in range(self.num_layers):

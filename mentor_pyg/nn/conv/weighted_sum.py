@@ -7,16 +7,19 @@ from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
 
 from mentor_pyg.graph import Adjacency
+from mentor_pyg.graph.edges import check_edge_weight
 from mentor_pyg.ops import propagate
 
-__all__ = ["WeightedSumConv"]
+__all__ = ["WeightedSumConv", "check_one_graph"]
 
 
 class WeightedSumConv(MessagePassing):
     r"""Base of parameter-free convolutions :math:`\mathbf{x}^{\prime} = \mathbf{A} \mathbf{x}`.
 
-    A subclass says in :meth:`normalize` how plain edges are weighed, and calls
-    :meth:`weighted_sum` in its ``forward``.
+    A subclass says in :meth:`normalize` how edges without weights are weighed, and calls
+    :meth:`weighted_sum` in its ``forward``. Weights that are given, beside the edges or in an
+    :class:`~mentor_pyg.graph.Adjacency`, are used as they are. An ``Adjacency`` that was built
+    without weights is refused, since it is not normalised at every call.
 
     Args:
         backend: How :func:`mentor_pyg.ops.propagate` runs where the graph is an
@@ -46,13 +49,17 @@ class WeightedSumConv(MessagePassing):
         edge_weight: Tensor | None,
         size: tuple[int, int] | None,
     ) -> Tensor:
-        r"""Return :math:`\mathbf{A} \mathbf{x}`, fused where the edges allow it."""
+        r"""Return :math:`\mathbf{A} \mathbf{x}`, fused where the edges allow it.
+
+        Raises:
+            ValueError: If edges, weights and sizes do not go together, or an ``Adjacency`` has
+                no weights of its own.
+        """
         if isinstance(edge_index, Adjacency):
-            if edge_weight is not None:
-                raise ValueError(
-                    "'edge_weight' cannot be given beside an Adjacency, which has its own weights"
-                )
+            self.check_adjacency(edge_index, edge_weight)
             return propagate(edge_index, x[0], backend=self.backend)
+        if edge_weight is not None:
+            check_edge_weight(edge_weight, edge_index.size(1))
         size = size or _size(x, edge_index)
         plain = edge_index
         if isinstance(edge_index, EdgeIndex):
@@ -65,6 +72,19 @@ class WeightedSumConv(MessagePassing):
         out: Tensor = self.propagate(edge_index, x=x[0], edge_weight=edge_weight, size=size)
         return out
 
+    def check_adjacency(self, adjacency: Adjacency, edge_weight: Tensor | None) -> None:
+        """Raise a ``ValueError`` unless the weights of the matrix, and they alone, were given."""
+        if edge_weight is not None:
+            raise ValueError(
+                "'edge_weight' cannot be given beside an Adjacency, which has its own weights"
+            )
+        if not adjacency.is_weighted:
+            raise ValueError(
+                f"the Adjacency was built without weights, and {type(self).__name__} would not "
+                f"normalise it; build it with Adjacency.normalized(edge_index, num_nodes=...), or "
+                f"with weights of its own, ones for a plain sum"
+            )
+
     def message(self, x_j: Tensor, edge_weight: Tensor) -> Tensor:
         """Weigh what neighbours send, ``[num_edges, F]``."""
         return x_j * edge_weight.unsqueeze(-1)
@@ -73,16 +93,27 @@ class WeightedSumConv(MessagePassing):
         self, edge_index: EdgeIndex, x: Tensor, edge_weight: Tensor
     ) -> Tensor:
         """Do the same as one sparse product, where the edges are sorted by target."""
-        if edge_weight.requires_grad:
-            # PyG's product is differentiable in the weights, ours is not.
-            out = edge_index.matmul(x, edge_weight, transpose=True)
-            assert isinstance(out, Tensor)  # Sparse times dense is dense.
-            return out
         # PyG's backward (2.8) fails on bipartite graphs where the weights are constants.
         return propagate(Adjacency.from_sorted(edge_index, edge_weight), x, self.backend)
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}(backend={self.backend!r})"
+
+
+def check_one_graph(x: Tensor | tuple[Tensor, Tensor | None], layer: str) -> Tensor:
+    """Return the features of all nodes; raise a ``ValueError`` where they are a pair of two kinds.
+
+    Args:
+        x: Node features, or the pair that ``HeteroConv`` passes for edges between two node types.
+        layer: The name of a layer that repeats its step, so that targets have to be sources too.
+    """
+    if isinstance(x, Tensor):
+        return x
+    raise ValueError(
+        f"{layer} needs one tensor 'x' of all nodes [num_nodes, F], since every layer goes on from "
+        f"the last (got a pair of sources and targets); join both kinds of nodes into one graph, "
+        f"with edges in both directions, or use InteractionConv, which is one step"
+    )
 
 
 def _size(x: tuple[Tensor, Tensor | None], edge_index: Tensor) -> tuple[int, int]:

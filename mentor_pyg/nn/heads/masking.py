@@ -41,9 +41,16 @@ class FeatureMasking(nn.Module):
         Args:
             x: The view.
             keep: Which entries the target keeps, bool; drawn if not given.
+
+        Raises:
+            ValueError: If ``keep`` has another shape.
         """
         if keep is None:
             keep = uniform_like(x) >= self.mask_ratio
+        elif keep.shape != x.shape:
+            raise ValueError(
+                f"'keep' needs the shape of 'x', {list(x.shape)} (got {list(keep.shape)})"
+            )
         target = x.detach() * keep  # The cosine does not see dropout's rescaling.
         return cosine_loss(self.predictor(x), target)
 

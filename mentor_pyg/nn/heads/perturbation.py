@@ -14,7 +14,8 @@ class GraphPerturbation(nn.Module):
         \mathbf{h}^{\prime} = \mathbf{h} + \epsilon\, \mathrm{sign}(\mathbf{h}) \odot
         \frac{\mathbf{u}}{\Vert \mathbf{u} \Vert}, \qquad \mathbf{u} \sim U[0, 1)^d
 
-    as in `SimGCL <https://arxiv.org/abs/2112.08679>`_, after every layer of propagation.
+    as in `SimGCL <https://arxiv.org/abs/2112.08679>`_, after every layer of propagation. In
+    evaluation mode nothing is added, as with dropout.
 
     Args:
         noise_scale: The length :math:`\epsilon` of every row's noise.
@@ -30,13 +31,9 @@ class GraphPerturbation(nn.Module):
             raise ValueError(f"'noise_scale' needs to be at least 0 (got {noise_scale})")
         self.noise_scale = noise_scale
 
-    def noise(self, draws: Tensor | None = None) -> Noise:
-        """Return what one layer gets, for operations that add it on their way."""
-        return Noise(self.noise_scale, draws)
-
     def forward(self, h: Tensor, draws: Tensor | None = None) -> Tensor:
         """Return the rows with noise added; the noise is drawn if not given."""
-        return add_noise(h, self.noise(draws))
+        return add_noise(h, Noise(self.noise_scale, draws)) if self.training else h
 
     def extra_repr(self) -> str:
         """Return what ``repr`` shows."""

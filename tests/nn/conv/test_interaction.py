@@ -41,6 +41,7 @@ def test_all_kinds_of_edges_equal_lgconv(joint: Tensor, x: Tensor) -> None:
         "tensor": joint,
         "unsorted": unsorted,
         "fused": unsorted.sort_by("col").values,
+        "normalized": Adjacency.normalized(joint, num_nodes=NODES),
         "adjacency": Adjacency.from_edge_index(joint, weight, num_nodes=NODES),
         "symmetric": Adjacency.from_edge_index(joint, weight, num_nodes=NODES, is_symmetric=True),
     }

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import HeteroConv, SimpleConv
 
-from mentor_pyg.data import SEMANTIC
+from mentor_pyg.data import INTERACTS, REV_INTERACTS, SEMANTIC
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.nn import ItemSemanticConv
 
@@ -57,6 +57,8 @@ def test_without_layers_the_input_comes_back(edge_index: Tensor, x: Tensor) -> N
 def test_without_weights_it_averages(edge_index: Tensor, x: Tensor) -> None:
     expected = x + SimpleConv(aggr="mean")(x, edge_index)
     torch.testing.assert_close(ItemSemanticConv()(x, edge_index), expected)
+    averaging = Adjacency.normalized(edge_index, num_nodes=ITEMS, by="rows")
+    torch.testing.assert_close(ItemSemanticConv()(x, averaging), expected)
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
@@ -72,6 +74,24 @@ def test_works_in_a_hetero_conv(edge_index: Tensor, weight: Tensor, x: Tensor) -
     conv = HeteroConv({SEMANTIC: ItemSemanticConv()})
     out = conv({"item": x}, {SEMANTIC: edge_index}, edge_weight_dict={SEMANTIC: weight})
     torch.testing.assert_close(out["item"], ItemSemanticConv()(x, edge_index, weight))
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_an_adjacency_needs_its_own_weights_and_no_others(
+    edge_index: Tensor, weight: Tensor, x: Tensor, num_layers: int
+) -> None:
+    conv = ItemSemanticConv(num_layers)
+    with pytest.raises(ValueError, match="without weights, and ItemSemanticConv would not norm"):
+        conv(x, Adjacency.from_edge_index(edge_index, num_nodes=ITEMS))
+    adjacency = Adjacency.from_edge_index(edge_index, weight, num_nodes=ITEMS)
+    with pytest.raises(ValueError, match="'edge_weight' cannot be given beside an Adjacency"):
+        conv(x, adjacency, weight)
+
+
+def test_refuses_edges_between_two_kinds_of_nodes(edge_index: Tensor, x: Tensor) -> None:
+    conv = HeteroConv({edges: ItemSemanticConv() for edges in (INTERACTS, REV_INTERACTS)})
+    with pytest.raises(ValueError, match=r"ItemSemanticConv needs one tensor 'x' of all nodes"):
+        conv({"user": x, "item": x}, {INTERACTS: edge_index})
 
 
 def test_refuses_negative_layers() -> None:

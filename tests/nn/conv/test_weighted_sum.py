@@ -44,6 +44,11 @@ def dense(edge_index: Tensor, weight: Tensor) -> Tensor:
     return torch.zeros(TARGETS, SOURCES).index_put((edge_index[1], edge_index[0]), weight)
 
 
+def weighted(edge_index: Tensor) -> Adjacency:
+    weight = torch.rand(edge_index.size(1))
+    return Adjacency.from_edge_index(edge_index, weight, num_nodes=(SOURCES, TARGETS))
+
+
 def sorted_by_target(edge_index: Tensor) -> tuple[EdgeIndex, Tensor]:
     edges, perm = EdgeIndex(edge_index, sparse_size=(SOURCES, TARGETS)).sort_by("col")
     return edges, perm
@@ -93,7 +98,7 @@ def test_other_edges_are_gathered(edge_index: Tensor, x: tuple[Tensor, Tensor], 
 def test_an_adjacency_is_propagated_by_the_backend_asked_for(
     edge_index: Tensor, x: tuple[Tensor, Tensor]
 ) -> None:
-    adjacency = Adjacency.from_edge_index(edge_index, num_nodes=(SOURCES, TARGETS))
+    adjacency = weighted(edge_index)
     for backend in ("auto", "naive", "edge_index"):
         conv = spied(PlainSum(backend=backend))
         torch.testing.assert_close(conv(x, adjacency), adjacency.to_dense() @ x[0])
@@ -203,9 +208,37 @@ def test_no_edges(x: tuple[Tensor, Tensor]) -> None:
 
 
 def test_an_adjacency_takes_no_other_weights(edge_index: Tensor, x: tuple[Tensor, Tensor]) -> None:
-    adjacency = Adjacency.from_edge_index(edge_index, num_nodes=(SOURCES, TARGETS))
     with pytest.raises(ValueError, match="'edge_weight' cannot be given beside an Adjacency"):
-        PlainSum()(x, adjacency, torch.ones(edge_index.size(1)))
+        PlainSum()(x, weighted(edge_index), torch.ones(edge_index.size(1)))
+
+
+def test_an_adjacency_needs_weights_of_its_own(
+    edge_index: Tensor, x: tuple[Tensor, Tensor]
+) -> None:
+    bare = Adjacency.from_edge_index(edge_index, num_nodes=(SOURCES, TARGETS))
+    with pytest.raises(ValueError, match=r"without weights, and PlainSum .*Adjacency.normalized\("):
+        PlainSum()(x, bare)
+
+
+@pytest.mark.parametrize("shape", [(-1, 1), (1, -1)])
+@pytest.mark.parametrize("sort", [False, True])
+def test_weights_that_are_no_vector_are_refused(
+    edge_index: Tensor, x: tuple[Tensor, Tensor], sort: bool, shape: tuple[int, int]
+) -> None:
+    edges = sorted_by_target(edge_index)[0] if sort else edge_index
+    weight = torch.rand(edge_index.size(1)).view(shape)
+    with pytest.raises(ValueError, match=r"'edge_weight' needs one weight for each"):
+        PlainSum()(x, edges, weight)
+
+
+@pytest.mark.parametrize("sparse_size", [(SOURCES, TARGETS), (None, None)])
+@pytest.mark.parametrize(("source", "target"), [(SOURCES, 0), (0, TARGETS)])
+def test_sorted_edges_beyond_the_nodes_are_refused(
+    x: tuple[Tensor, Tensor], source: int, target: int, sparse_size: tuple[int, int]
+) -> None:
+    edges = EdgeIndex([[0, source], [0, target]], sparse_size=sparse_size, sort_order="col")
+    with pytest.raises(ValueError, match=r"ids from 0 to .*correct the ids"):
+        PlainSum()(x, edges)
 
 
 def test_reversed_flow_is_refused() -> None:

@@ -64,6 +64,10 @@ def test_drawn_noise_comes_from_the_unit_square() -> None:
         assert (angle < t).float().mean().item() == pytest.approx(math.tan(t) / 2, abs=0.01)
 
 
+def test_adds_nothing_in_evaluation_mode(h: Tensor) -> None:
+    assert torch.equal(GraphPerturbation(0.5).eval()(h), h)
+
+
 def test_noise_of_nothing_but_zeros_changes_nothing(h: Tensor) -> None:
     assert torch.equal(GraphPerturbation()(h, torch.zeros_like(h)), h)
     assert torch.equal(GraphPerturbation(0.0)(h), h)

@@ -1,0 +1,58 @@
+"""Compile the C++ kernel of ``backend="native"`` on the machine that will run it.
+
+Run it once, as a module::
+
+    python -m mentor_pyg.ops.propagation.compile_native
+
+It needs a C++ compiler with OpenMP, and takes seconds.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mentor_pyg.ops.propagation.native_csr import FLAGS, SOURCE, forget_library, library_path
+
+__all__ = ["compile_library"]
+
+
+def compile_library() -> Path:
+    """Compile the kernel for this machine and return where it is.
+
+    Environment variables: ``CXX`` names the compiler, ``g++`` by default.
+
+    Raises:
+        RuntimeError: If there is no compiler, or it fails; the message holds what it printed.
+        OSError: If the package's folder cannot be written to.
+    """
+    path = library_path()
+    command = [*shlex.split(os.environ.get("CXX") or "g++"), *FLAGS, str(SOURCE), "-o"]
+    # Several processes may compile at once, each in a folder of its own, on one file system.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="_native_csr-") as folder:
+        partial = Path(folder, path.name)
+        _run([*command, str(partial)])
+        partial.replace(path)
+    forget_library()
+    return path
+
+
+def _run(command: list[str]) -> None:
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise RuntimeError(
+            f"the compiler {command[0]!r} is not installed; install it, or name another by the "
+            f"environment variable CXX"
+        ) from None
+    except subprocess.CalledProcessError as error:
+        raise RuntimeError(f"{shlex.join(command)} failed:\n{error.stderr}") from None
+
+
+if __name__ == "__main__":
+    try:
+        print(f"compiled {compile_library()}")
+    except (RuntimeError, OSError) as error:
+        sys.exit(f"the native kernel could not be compiled: {error}")

@@ -1,0 +1,146 @@
+"""A C++ kernel for CPUs: the product of a row, its noise and the layer sum while it is in cache.
+
+It has to be compiled once, by :mod:`mentor_pyg.ops.propagation.compile_native`; until then,
+``backend="auto"`` runs torch's own kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import platform
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mentor_pyg.graph import Adjacency
+from mentor_pyg.ops.propagation.compact_index import compact_index, fits_in_32_bits
+from mentor_pyg.ops.propagation.noise import Noise
+
+__all__ = ["FLAGS", "SOURCE", "forget_library", "layer", "library_path", "product", "unavailable"]
+
+SOURCE = Path(__file__).with_suffix(".cpp")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
+_REAL = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
+_MAX_SEED = 2**63 - 1
+
+
+def library_path() -> Path:
+    """Return where the compiled kernel belongs: beside its source.
+
+    It is named after that, the compiler's options and what this CPU can do, so that machines
+    sharing a folder do not run each other's.
+    """
+    parts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), _instruction_set().encode())
+    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
+    return SOURCE.with_name(f"_native_csr-{digest}.so")
+
+
+def _instruction_set() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    flags = (line for line in lines if line.lower().startswith(("flags", "features")))
+    return f"{platform.machine()} {next(flags, '')}"
+
+
+def unavailable(adjacency: Adjacency, x: Tensor) -> str | None:
+    """Return why the backend cannot run on these inputs, or ``None``."""
+    if x.device.type != "cpu":
+        return f"the native kernel runs on the CPU only (got {x.device.type})"
+    if x.dtype not in _REAL or x.dtype != adjacency.weight.dtype:
+        got = f"{x.dtype} and {adjacency.weight.dtype}"
+        return f"the native kernel needs x and weights both float32 or both float64 (got {got})"
+    if not fits_in_32_bits(adjacency):
+        return "the native kernel counts edges and nodes in 32 bits"
+    loaded = _library()
+    return loaded if isinstance(loaded, str) else None
+
+
+def product(adjacency: Adjacency, x: Tensor) -> Tensor:
+    """Equal ``adjacency.to_dense() @ x`` per slab."""
+    x = x.contiguous()
+    out = x.new_empty(*x.shape[:-2], adjacency.num_targets, x.size(-1))
+    for view in range(x.size(0)) if x.dim() == 3 else (...,):
+        _run(adjacency, x[view], out[view])
+    return out
+
+
+def layer(
+    adjacency: Adjacency, h: Tensor, base: Tensor, noise: Noise | None, keep: bool
+) -> tuple[Tensor, Tensor]:
+    """Return one layer and its sum with ``base``: see :data:`~mentor_pyg.ops.FusedLayer`."""
+    total = torch.empty_like(base, memory_format=torch.contiguous_format)
+    kept = torch.empty_like(total) if keep else total
+    base, h = base.contiguous(), h.contiguous()
+    draws = None if noise is None or noise.draws is None else noise.draws.to(h.dtype).contiguous()
+    for view in range(h.size(0)) if h.dim() == 3 else (...,):
+        _run(
+            adjacency,
+            h[view],
+            kept[view] if keep else None,
+            sums=(base[view], total[view]),
+            noise=None
+            if noise is None
+            else Noise(noise.scale, None if draws is None else draws[view]),
+        )
+    return kept, total
+
+
+def _run(
+    adjacency: Adjacency,
+    x: Tensor,
+    out: Tensor | None,
+    sums: tuple[Tensor, Tensor] | None = None,
+    noise: Noise | None = None,
+) -> None:
+    """Fill ``out`` and the second of ``sums``, all contiguous and of one type."""
+    base, total = sums or (None, None)
+    draws, seed = None, 0
+    if noise is not None:
+        draws = noise.draws
+        if draws is None:
+            seed = int(torch.randint(_MAX_SEED, ()))
+    real = _REAL[x.dtype]
+    library = _library()
+    assert isinstance(library, ctypes.CDLL)  # `unavailable` has been asked.
+    function = library.layer_float32 if real is ctypes.c_float else library.layer_float64
+    rowptr, col = adjacency.layout(compact_index)
+    function(
+        ctypes.c_int64(adjacency.num_targets),
+        ctypes.c_int64(x.size(1)),
+        _pointer(rowptr),
+        _pointer(col),
+        _pointer(adjacency.weight),
+        _pointer(x),
+        _pointer(base),
+        _pointer(out),
+        _pointer(total),
+        ctypes.c_int(noise is not None),
+        _pointer(draws),
+        real(0 if noise is None else noise.scale),
+        ctypes.c_uint64(seed),
+        ctypes.c_int(torch.get_num_threads()),
+    )
+
+
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+@cache
+def _library() -> ctypes.CDLL | str:
+    """Load the kernel, or return why that is not possible."""
+    path, compiling = library_path(), "run: python -m mentor_pyg.ops.propagation.compile_native"
+    if not path.is_file():
+        return f"the native kernel is not compiled; {compiling}"
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        return f"the native kernel does not load ({error}); {compiling}"
+
+
+def forget_library() -> None:
+    """Look for the kernel anew at its next use."""
+    _library.cache_clear()

@@ -1,0 +1,30 @@
+import torch
+
+from mentor_pyg.graph import interaction_adjacency
+from mentor_pyg.ops import propagate
+
+USERS, ITEMS = 6, 12
+
+
+def test_is_the_normalised_joint_matrix() -> None:
+    # The last user and the last item have no interactions.
+    edge_index = (torch.rand(USERS - 1, ITEMS - 1) < 0.4).nonzero().t().contiguous()
+    block = torch.zeros(USERS, ITEMS, dtype=torch.float64)
+    block[tuple(edge_index)] = 1.0
+    joint = torch.zeros(USERS + ITEMS, USERS + ITEMS, dtype=torch.float64)
+    joint[:USERS, USERS:], joint[USERS:, :USERS] = block, block.t()
+    scale = joint.sum(dim=1).pow(-0.5).nan_to_num(posinf=0.0).diag()
+    adjacency = interaction_adjacency(edge_index, USERS, ITEMS)
+    torch.testing.assert_close(adjacency.to_dense(), (scale @ joint @ scale).float())
+    assert adjacency.is_symmetric
+
+
+def test_built_in_inference_mode_it_trains_all_the_same(backend: str) -> None:
+    edge_index = torch.tensor([[0, 1, 1, 4], [3, 3, 0, 11]])
+    x = torch.randn(USERS + ITEMS, 3, requires_grad=True)
+    with torch.inference_mode():
+        adjacency = interaction_adjacency(edge_index, USERS, ITEMS)
+        propagate(adjacency, x, backend)
+    propagate(interaction_adjacency(edge_index, USERS, ITEMS), x, backend).sum().backward()
+    expected = adjacency.to_dense().sum(dim=0)
+    torch.testing.assert_close(x.grad, expected[:, None].expand(-1, 3))
