@@ -1,6 +1,9 @@
 """The data model: names of stores and attributes, validation, and representations."""
 
-from mentor_pyg.data.representations import Representations
+from mentor_pyg.data.batch import Batch
+from mentor_pyg.data.checksum import fingerprint
+from mentor_pyg.data.inputs import Inputs
+from mentor_pyg.data.representations import Representations, Scorer
 from mentor_pyg.data.schema import (
     DEFAULT_MODALITY_WEIGHTS,
     INTERACTS,
@@ -19,6 +22,7 @@ from mentor_pyg.data.schema import (
     presence_key,
     resolve_modality_weights,
 )
+from mentor_pyg.data.sizes import Sizes
 from mentor_pyg.data.validate import validate_data
 
 __all__ = [
@@ -28,10 +32,15 @@ __all__ = [
     "REV_INTERACTS",
     "SEMANTIC",
     "USER",
+    "Batch",
+    "Inputs",
     "Representations",
+    "Scorer",
+    "Sizes",
     "check_modality_name",
     "edge_label_index",
     "feature_key",
+    "fingerprint",
     "knn_edge_type",
     "modalities",
     "num_items",

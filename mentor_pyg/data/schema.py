@@ -19,6 +19,7 @@ __all__ = [
     "check_modality_name",
     "edge_label_index",
     "feature_key",
+    "is_recorded",
     "knn_edge_type",
     "modalities",
     "num_items",
@@ -44,6 +45,21 @@ _RESERVED = ("id", "fused")  # The views that models add beside the modalities.
 def knn_edge_type(modality: Modality) -> EdgeType:
     """Return the edge type of a modality's item-item nearest-neighbour graph."""
     return (ITEM, f"{modality}_knn", ITEM)
+
+
+def is_recorded(data: HeteroData, edge_type: str | EdgeType) -> bool:
+    """Return whether a transform of this library made an item graph of ``data``.
+
+    Such a graph may be replaced by one of other settings. A nearest-neighbour graph records the
+    ``k`` that it was made with; the merged graph, a ``merge_weight`` on each of those it merges.
+    A graph without a record is somebody's own, and a fact.
+    """
+    knn = [
+        kind for kind in data.edge_types if kind[::2] == (ITEM, ITEM) and kind[1].endswith("_knn")
+    ]
+    if edge_type == SEMANTIC:
+        return any("merge_weight" in data[kind] for kind in knn)
+    return edge_type in knn and "k" in data[edge_type]
 
 
 def feature_key(modality: Modality) -> str:

@@ -1,9 +1,14 @@
 """Checks that a :class:`~torch_geometric.data.HeteroData` follows the data model."""
 
 import math
+from collections import Counter
+from collections.abc import Mapping
+from itertools import combinations
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric import EdgeIndex
 from torch_geometric.data import HeteroData
 from torch_geometric.data.storage import BaseStorage
 
@@ -28,9 +33,10 @@ __all__ = ["validate_data"]
 def validate_data(data: HeteroData) -> None:
     """Check that ``data`` follows the data model that models, samplers and metrics rely on.
 
-    Checked are the node counts; shape, dtype and range of every edge index; that there are train
-    interactions; that features are finite floats with one row per item; presence masks; and the
-    weights of item graphs. Parts that a dataset need not have (evaluation splits, features, item
+    Checked are the node counts; original ids; shape, dtype and range of every edge index; that
+    there are train interactions and that every interaction is in one split, once; that features
+    are finite, in float32 and with one row per item; presence masks; and the weights of item
+    graphs. Parts that a dataset need not have (original ids, evaluation splits, features, item
     graphs) are checked where they are present.
 
     Args:
@@ -68,10 +74,28 @@ def _check_nodes(data: HeteroData, node_type: str) -> None:
             f"{name}.num_nodes needs to be a positive integer (got {count!r}); set it to the "
             f"number of {node_type}s, those without interactions included"
         )
-    raw_id = data[node_type].get("raw_id")
-    if raw_id is not None and len(raw_id) != count:
+    if (raw_id := data[node_type].get("raw_id")) is not None:
+        _check_raw_id(raw_id, f"{name}.raw_id", node_type, count)
+
+
+def _check_raw_id(raw_id: object, name: str, node_type: str, count: int) -> None:
+    if isinstance(raw_id, np.ndarray | Tensor) and raw_id.ndim == 1:
+        raw_id = raw_id.tolist()
+    if not isinstance(raw_id, list | tuple):
         raise ValueError(
-            f"{name}.raw_id needs one entry per {node_type}, {count} (got {len(raw_id)})"
+            f"{name} needs to be a list, or a one-dimensional array or tensor, of ids "
+            f"(got {type(raw_id).__name__})"
+        )
+    if len(raw_id) != count:
+        raise ValueError(f"{name} needs one entry per {node_type}, {count} (got {len(raw_id)})")
+    try:
+        counted = Counter(raw_id).most_common(1)
+    except TypeError as error:
+        raise ValueError(f"{name} needs strings or numbers as ids ({error})") from error
+    if counted[0][1] > 1:
+        raise ValueError(
+            f"{name} needs every id once (got {counted[0][0]!r} {counted[0][1]} times); give each "
+            f"{node_type} an id of its own, or remove raw_id"
         )
 
 
@@ -81,25 +105,21 @@ def _check_interactions(data: HeteroData) -> None:
     if store.get("edge_index") is None:
         raise ValueError(f"{name}.edge_index is missing; set it to the train interactions")
     sizes = (num_users(data), num_items(data))
-    for key in ("edge_index", "val_edge_label_index", "test_edge_label_index"):
-        if (index := store.get(key)) is not None:
-            _check_index(index, f"{name}.{key}", sizes)
-    num_edges = store["edge_index"].size(1)
-    if num_edges == 0:
+    keys = {}
+    for attribute in ("edge_index", "val_edge_label_index", "test_edge_label_index"):
+        if (index := store.get(attribute)) is not None:
+            index = _check_index(index, f"{name}.{attribute}", sizes)
+            keys[attribute] = _keys(index, sizes[1])
+    if keys["edge_index"].numel() == 0:
         raise ValueError(f"{name}.edge_index is empty; training needs train interactions")
-    keys = _keys(store["edge_index"], sizes[1])
-    if repeated := num_edges - keys.unique().numel():
-        raise ValueError(
-            f"{name}.edge_index holds {repeated} interactions more than once, which would count "
-            f"double in every degree; pass it through torch_geometric.utils.coalesce"
-        )
+    _check_every_interaction_is_there_once(keys, name)
     if REV_INTERACTS in data.edge_types:
         name, index = f"{_name(*REV_INTERACTS)}.edge_index", data[REV_INTERACTS].get("edge_index")
-        _check_index(index, name, sizes[::-1])
-        reverse = _keys(index.flip(0), sizes[1])
-        if reverse.numel() != num_edges or not torch.equal(reverse.sort()[0], keys.sort()[0]):
+        reverse = _keys(_check_index(index, name, sizes[::-1]).flip(0), sizes[1])
+        num_edges = keys["edge_index"].numel()
+        if not torch.equal(reverse.sort()[0], keys["edge_index"].sort()[0]):
             raise ValueError(
-                f"{name} needs the {num_edges} train interactions reversed (got {index.size(1)} "
+                f"{name} needs the {num_edges} train interactions reversed (got {reverse.numel()} "
                 f"edges, some of them others); set it to the flipped edge_index"
             )
 
@@ -109,27 +129,63 @@ def _keys(index: Tensor, num_items: int) -> Tensor:
     return index[0] * num_items + index[1]
 
 
-def _check_index(index: object, name: str, sizes: tuple[int, int]) -> None:
+def _check_every_interaction_is_there_once(keys: Mapping[str, Tensor], name: str) -> None:
+    """Refuse what would count double, and evaluating what was trained on or counts elsewhere."""
+    for attribute, key in keys.items():
+        if repeated := key.numel() - key.unique().numel():
+            raise ValueError(
+                f"{name}.{attribute} holds {repeated} interactions more than once, which would "
+                f"count double; pass it through torch_geometric.utils.coalesce"
+            )
+    for first, second in combinations(keys, 2):
+        if shared := int(torch.isin(keys[second], keys[first]).sum()):
+            raise ValueError(
+                f"{name}.{second} holds {shared} interactions that {first} holds too; an "
+                f"interaction belongs to one split, so remove them from {second}"
+            )
+
+
+def _check_index(index: object, name: str, sizes: tuple[int, int]) -> Tensor:
+    """Return ``index`` as a plain tensor if its ids are below ``sizes``."""
     if not isinstance(index, Tensor) or index.dtype != torch.long:
         got = index.dtype if isinstance(index, Tensor) else type(index).__name__
         raise ValueError(f"{name} needs to be an int64 tensor (got {got})")
     if index.dim() != 2 or index.size(0) != 2:
         raise ValueError(f"{name} needs the shape [2, num_edges] (got {list(index.shape)})")
-    for row, size in zip(index, sizes, strict=True):
+    plain = index.as_tensor() if isinstance(index, EdgeIndex) else index
+    for row, size in zip(plain, sizes, strict=True):
         if row.numel() and (int(row.min()) < 0 or int(row.max()) >= size):
             bad = row[(row < 0) | (row >= size)][0]
             raise ValueError(
                 f"{name} needs ids from 0 to {size - 1} here (got {int(bad)}); "
                 f"renumber the ids or correct num_nodes"
             )
+    if isinstance(index, EdgeIndex):
+        _check_edge_index(index, name, sizes)
+    return plain
+
+
+def _check_edge_index(index: EdgeIndex, name: str, sizes: tuple[int, int]) -> None:
+    """Refuse what an ``EdgeIndex`` says wrongly of itself: kernels would believe it."""
+    claimed = index.sparse_size()
+    if any(claim not in (None, size) for claim, size in zip(claimed, sizes, strict=True)):
+        raise ValueError(
+            f"{name} is an EdgeIndex of sparse_size {sizes} or of none (got {claimed}); "
+            f"make it anew with sparse_size={sizes}"
+        )
+    try:
+        index.validate()
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}; make it anew from {name}.as_tensor()") from error
 
 
 def _check_features(data: HeteroData, modality: str) -> None:
     name = f"{_name(ITEM)}.{feature_key(modality)}"
     x, items = data[ITEM][feature_key(modality)], num_items(data)
-    if not isinstance(x, Tensor) or not x.is_floating_point():
+    if not isinstance(x, Tensor) or x.dtype != torch.float32:
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"{name} needs to be a floating-point tensor (got {got})")
+        mend = f"; set it to {name}.float()" if isinstance(x, Tensor) else ""
+        raise ValueError(f"{name} needs to be a float32 tensor (got {got}){mend}")
     if x.dim() != 2 or x.size(0) != items or x.size(1) == 0:
         raise ValueError(f"{name} needs the shape [{items}, channels] (got {list(x.shape)})")
     if not bool(x.isfinite().all()):
@@ -159,9 +215,8 @@ def _check_masks_have_features(data: HeteroData) -> None:
 
 
 def _check_item_graph(store: BaseStorage, name: str, items: int) -> None:
-    index, weight = store.get("edge_index"), store.get("edge_weight")
-    _check_index(index, f"{name}.edge_index", (items, items))
-    num_edges = index.size(1)
+    weight = store.get("edge_weight")
+    num_edges = _check_index(store.get("edge_index"), f"{name}.edge_index", (items, items)).size(1)
     if not isinstance(weight, Tensor) or weight.shape != (num_edges,):
         got = list(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
         raise ValueError(f"{name}.edge_weight needs the shape [{num_edges}] (got {got})")

@@ -15,7 +15,6 @@ from mentor_pyg.data import (
     presence_key,
     validate_data,
 )
-from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
 __all__ = ["Interactions", "assemble"]
@@ -45,19 +44,14 @@ class Interactions:
 
 
 def assemble(
-    interactions: Interactions,
-    features: Mapping[Modality, tuple[Tensor, Tensor]],
-    k: int,
-    modality_weights: Mapping[Modality, float],
+    interactions: Interactions, features: Mapping[Modality, tuple[Tensor, Tensor]]
 ) -> HeteroData:
-    """Build a dataset with its item graphs and check it.
+    """Build a dataset and check it.
 
     Args:
         interactions: The interactions.
         features: Per modality the features ``[num_items, channels]``, zero where an item lacks
             the modality, and which items have it, bool ``[num_items]``. May be empty.
-        k: The number of neighbours in the item graphs.
-        modality_weights: Per modality the weight of its graph in the merged one.
     """
     data = HeteroData()
     data[USER].num_nodes = interactions.num_users
@@ -76,7 +70,4 @@ def assemble(
     store.test_edge_label_index = interactions.test
     data[REV_INTERACTS].edge_index = interactions.train.flip(0)
     validate_data(data)
-    if features:
-        data = MergeItemGraphs(modality_weights)(ItemKNNGraph(k)(data))
-        validate_data(data)
     return data

@@ -4,28 +4,18 @@ import hashlib
 import json
 import logging
 import os
-import pickle
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
+
+from mentor_pyg.files import load_checked, save_checked, user_cache
 
 __all__ = ["cache_file_name", "cache_folder", "file_sha256", "read_cache", "write_cache"]
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised with every change of what is written, so that no older file is read."""
-
-_UNREADABLE = (
-    AttributeError,  # what was read is no mapping
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    pickle.UnpicklingError,
-)
-"""What reading a damaged file raises, depending on where the damage is."""
 
 _logger = logging.getLogger(__name__)
 
@@ -45,7 +35,7 @@ def cache_file_name(name: str, checksums: Mapping[str, str], settings: Mapping[s
         settings: Everything else that the processed dataset depends on, as JSON values.
     """
     key = json.dumps([_FORMAT, dict(checksums), dict(settings)], sort_keys=True)
-    return f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.pt"
+    return f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
 
 
 def cache_folder(root: Path, cache_dir: Path | None, file_name: str) -> Path:
@@ -64,7 +54,7 @@ def cache_folder(root: Path, cache_dir: Path | None, file_name: str) -> Path:
     beside = root / "processed"
     if (beside / file_name).is_file() or _is_writable(beside if beside.exists() else root):
         return beside
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mentor_pyg"
+    return user_cache()
 
 
 def _is_writable(folder: Path) -> bool:
@@ -72,29 +62,40 @@ def _is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK) and bool(folder.stat().st_mode & 0o222)
 
 
-def read_cache(path: Path, *, mmap: bool = False) -> HeteroData | None:
+def read_cache(path: Path) -> HeteroData | None:
     """Return a cached dataset, or ``None`` if there is none or it is damaged.
 
-    Args:
-        path: The cache file.
-        mmap: Leave the tensors on the disk until they are used.
+    Nothing in a cache file is executed: it holds tensors and plain values only.
     """
     if not path.is_file():
         return None
     try:
-        # Tensors and plain values only: nothing in a cache file is executed.
-        stores = torch.load(path, weights_only=True, mmap=mmap)
-        return HeteroData.from_dict(stores)
-    except _UNREADABLE as error:
-        _logger.warning("The cache file %s cannot be read and is written anew (%s)", path, error)
+        tensors, entries = load_checked(path)
+    except (OSError, ValueError) as error:
+        _logger.warning("The cache file %s is written anew (%s)", path, error)
         return None
+    data = HeteroData()
+    for store, name, value in json.loads(entries):
+        key = tuple(store) if isinstance(store, list) else store
+        data[key][name] = tensors.get(_tensor_name(store, name), value)
+    return data
 
 
 def write_cache(data: HeteroData, path: Path) -> None:
-    """Write a cache file such that readers see it whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        torch.save(data.to_dict(), temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a cache file such that readers see it whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    entries, tensors = [], {}
+    for key, attributes in data.to_dict().items():
+        for name, value in attributes.items():
+            is_tensor = isinstance(value, Tensor)
+            entries.append([key, name, None if is_tensor else value])
+            if is_tensor:
+                tensors[_tensor_name(key, name)] = value
+    save_checked(tensors, path, json.dumps(entries))
+
+
+def _tensor_name(store: str | tuple[str, ...] | list[str], name: str) -> str:
+    return "/".join([*([store] if isinstance(store, str) else store), name])

@@ -3,6 +3,7 @@
 import pickle
 import re
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from mentor_pyg.data import check_modality_name
 from mentor_pyg.typing import Modality
 
-__all__ = ["MODALITY_ALIASES", "find_feature_files", "read_features"]
+__all__ = ["MODALITY_ALIASES", "find_feature_files", "num_feature_rows", "read_features"]
 
 MODALITY_ALIASES: dict[str, Modality] = {
     "image": "visual",
@@ -53,6 +54,23 @@ def find_feature_files(root: Path) -> dict[Modality, Path]:
     return files
 
 
+def num_feature_rows(paths: Iterable[Path]) -> int:
+    """Return the number of rows that feature files have, the same for all of them.
+
+    Raises:
+        ValueError: If they have different numbers of rows, or one cannot be read.
+    """
+    rows = {path: _open(path).shape[0] for path in paths}
+    (first, count), *others = rows.items()
+    for path, other in others:
+        if other != count:
+            raise ValueError(
+                f"{path} needs one row per item, as many as {first} has, {count} (got {other}); "
+                f"check that both files belong to this dataset"
+            )
+    return count
+
+
 def read_features(path: Path, num_items: int) -> tuple[Tensor, Tensor]:
     """Read the features of one modality.
 
@@ -72,15 +90,13 @@ def read_features(path: Path, num_items: int) -> tuple[Tensor, Tensor]:
         ValueError: If the file is damaged, no floating-point matrix, has another number of rows,
             infinite values or rows that are NaN in part, or no usable row at all.
     """
-    source = _open_npy(path) if path.suffix == ".npy" else _open_pt(path)
-    if source.ndim != 2 or source.shape[1] == 0:
-        raise ValueError(f"{path} needs the shape [num_items, channels] (got {list(source.shape)})")
+    source = _open(path)
     rows, channels = source.shape
     if rows != num_items:
-        mend = "check that the file belongs to this dataset"
-        if rows > num_items:
-            mend += f", or pass num_items={rows} if the last items have no interactions"
-        raise ValueError(f"{path} needs one row per item, {num_items} (got {rows}); {mend}")
+        raise ValueError(
+            f"{path} needs one row per item, {num_items} (got {rows}); check that the file "
+            f"belongs to this dataset, and leave num_items out where it is not that of the rows"
+        )
     x = torch.empty(rows, channels)
     present = torch.empty(rows, dtype=torch.bool)
     step = max(1, _BLOCK_ELEMENTS // channels)
@@ -94,6 +110,14 @@ def read_features(path: Path, num_items: int) -> tuple[Tensor, Tensor]:
             f"remove the file"
         )
     return x, present
+
+
+def _open(path: Path) -> _Array | Tensor:
+    """Open a matrix of features, which stays on the disk if it can."""
+    source = _open_npy(path) if path.suffix == ".npy" else _open_pt(path)
+    if source.ndim != 2 or source.shape[1] == 0:
+        raise ValueError(f"{path} needs the shape [num_items, channels] (got {list(source.shape)})")
+    return source
 
 
 def _open_npy(path: Path) -> _Array:

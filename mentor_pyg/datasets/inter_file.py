@@ -1,9 +1,12 @@
 """Reading ``.inter`` files: tab-separated interactions with their split."""
 
+import gzip
 import warnings
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +27,10 @@ _Array = npt.NDArray[np.float64]
 _Table = Mapping[str, _Array]
 
 
-def read_inter_file(path: Path, num_items: int | None = None) -> Interactions:
-    """Read an ``.inter`` file.
+def read_inter_file(
+    path: Path, num_items: int | None = None, counted_by: str = "'num_items'"
+) -> Interactions:
+    """Read an ``.inter`` file, or one that is compressed, ``.inter.gz``.
 
     It is tab-separated with a header that names ``userID``, ``itemID`` and ``x_label`` (0 train,
     1 validation, 2 test), and optionally ``rating`` and ``timestamp``, in any order; other
@@ -37,17 +42,23 @@ def read_inter_file(path: Path, num_items: int | None = None) -> Interactions:
         path: The file.
         num_items: The number of items, if some at any place have no interactions at all. By
             default item ids need to be dense from 0.
+        counted_by: Where ``num_items`` comes from, for the message if it is too small.
 
     Returns:
         The interactions.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If columns are missing, a value is no number, an id is negative, no integer
-            or leaves gaps, a label is unknown or a split is empty.
+        ValueError: If the file is damaged, columns are missing, a value is no number, an id is
+            negative, no integer or leaves gaps, a label is unknown or a split is empty.
     """
-    file = _InterFile(path, _read_header(path))
-    table = file.read()
+    try:
+        file = _InterFile(path, _read_header(path))
+        table = file.read()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} is no whole gzip file ({error}); compress the .inter file anew"
+        ) from error
     if table["x_label"].size == 0:
         raise ValueError(f"{path} holds no interactions; add rows below the header")
     for name in ("userID", "itemID"):
@@ -56,15 +67,27 @@ def read_inter_file(path: Path, num_items: int | None = None) -> Interactions:
     for name in _OPTIONAL:
         if name in table:
             file.require(table, name, np.isfinite, "a finite number")
-    num_users = _check_dense(path, "userID", table["userID"], None)
-    num_items = _check_dense(path, "itemID", table["itemID"], num_items)
+    num_users = _count(path, "userID", table["userID"])
+    if num_items is None:
+        num_items = _count(path, "itemID", table["itemID"])
+    elif num_items <= (largest := int(table["itemID"].max())):
+        raise ValueError(
+            f"{counted_by} needs to be larger than every itemID of {path}, whose largest is "
+            f"{largest} (got {num_items})"
+        )
     return _split(path, table, num_users, num_items)
+
+
+def _open(path: Path, errors: str = "strict") -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding=_ENCODING, errors=errors)
+    return open(path, encoding=_ENCODING, errors=errors)
 
 
 def _read_header(path: Path) -> dict[str, int]:
     """Return the position of every known column."""
     try:
-        with open(path, encoding=_ENCODING) as file:
+        with _open(path) as file:
             header = file.readline().rstrip("\r\n").split("\t")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} needs to be a UTF-8 text file ({error})") from error
@@ -114,7 +137,7 @@ class _InterFile:
 
     def refuse_first(self, name: str, is_bad: Callable[[str], bool], expected: str) -> None:
         """Raise for the first bad value; slow, so only for files that are known to be bad."""
-        with open(self.path, encoding=_ENCODING, errors="replace") as file:
+        with _open(self.path, errors="replace") as file:
             next(file)
             for number, line in enumerate(file, start=2):
                 fields = line.rstrip("\r\n").split("\t")
@@ -138,22 +161,18 @@ def _is_no_number(text: str) -> bool:
     return False
 
 
-def _check_dense(path: Path, name: str, ids: _Array, count: int | None) -> int:
-    """Return the number of nodes, ``count`` if it was given."""
+def _count(path: Path, name: str, ids: _Array) -> int:
+    """Return the number of nodes, whose ids need to be dense from 0."""
     found = np.unique(ids)
     size = int(found[-1]) + 1
-    if count is not None:
-        if size > count:
-            raise ValueError(
-                f"'num_items' needs to be larger than every itemID of {path}, whose largest is "
-                f"{size - 1} (got {count})"
-            )
-        return count
     if found.size < size:
         first = int(np.flatnonzero(found != np.arange(found.size))[0])
         mend = "renumber them, for example with numpy.unique(ids, return_inverse=True)"
         if name == "itemID":
-            mend += f", or pass num_items={size} if the missing items have no interactions"
+            mend += (
+                f", or, if the missing items have no interactions, read the folder with "
+                f"InteractionFolder(..., num_items={size})"
+            )
         raise ValueError(
             f"{path}: column '{name}' needs ids that are dense from 0 ({size - found.size} of the "
             f"ids 0 to {size - 1} are missing, the first of them {first}); {mend}"

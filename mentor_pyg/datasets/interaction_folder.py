@@ -1,12 +1,12 @@
 """Datasets on disk in the field's common layout."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from numbers import Integral
 from pathlib import Path
 
 from torch_geometric.data import HeteroData, InMemoryDataset
 
-from mentor_pyg.data import resolve_modality_weights
 from mentor_pyg.datasets.assembly import Interactions, assemble
 from mentor_pyg.datasets.cache import (
     cache_file_name,
@@ -16,10 +16,9 @@ from mentor_pyg.datasets.cache import (
     write_cache,
 )
 from mentor_pyg.datasets.checksums import log_published
-from mentor_pyg.datasets.feature_file import find_feature_files, read_features
+from mentor_pyg.datasets.facts_only import facts_only
+from mentor_pyg.datasets.feature_file import find_feature_files, num_feature_rows, read_features
 from mentor_pyg.datasets.inter_file import read_inter_file
-from mentor_pyg.transforms.item_knn_graph import check_num_neighbours
-from mentor_pyg.typing import Modality
 
 __all__ = ["InteractionFolder"]
 
@@ -29,11 +28,11 @@ _logger = logging.getLogger(__name__)
 class InteractionFolder(InMemoryDataset):
     r"""A folder of interactions and item features, as one heterogeneous graph.
 
-    The folder holds ``<name>.inter``, tab-separated ``userID itemID [rating] [timestamp]
-    x_label`` with label 0 for train, 1 for validation and 2 for test, and any number of
-    ``<modality>_feat.npy`` or ``.pt`` files of shape ``[num_items, channels]``, where ``image``
-    means visual, ``text`` textual and ``audio`` acoustic. Rows of NaN or zeros mean that the
-    item lacks the modality. Other files are ignored. ``dataset[0]`` is a
+    The folder holds ``<name>.inter`` or ``<name>.inter.gz``, tab-separated ``userID itemID
+    [rating] [timestamp] x_label`` with label 0 for train, 1 for validation and 2 for test, and
+    any number of ``<modality>_feat.npy`` or ``.pt`` files of shape ``[num_items, channels]``,
+    where ``image`` means visual, ``text`` textual and ``audio`` acoustic. Rows of NaN or zeros
+    mean that the item lacks the modality. Other files are ignored. ``dataset[0]`` is a
     :class:`~torch_geometric.data.HeteroData` with
 
     * ``data["user"].num_nodes`` and ``data["item"].num_nodes``,
@@ -41,39 +40,37 @@ class InteractionFolder(InMemoryDataset):
       ``data["item"].has_<modality>``,
     * ``data["user", "interacts", "item"]`` with the train ``edge_index`` sorted by user and item,
       ``val_edge_label_index``, ``test_edge_label_index`` and, where the file has them, ``rating``
-      and ``time`` of the train edges; ``data["item", "rev_interacts", "user"].edge_index``,
-    * the item graphs of :class:`~mentor_pyg.transforms.ItemKNNGraph` and
-      :class:`~mentor_pyg.transforms.MergeItemGraphs`, if there are features.
+      and ``time`` of the train edges; ``data["item", "rev_interacts", "user"].edge_index``.
+
+    These are facts. What a model makes of them, such as item graphs, it adds by its transform.
 
     The processed dataset is cached. The name of the cache file is a checksum of the contents of
-    all sources and of all settings, so it is never stale. It is written into ``cache_dir``; by
+    all sources and of all settings, so it is never stale; what it holds has a checksum, too, and
+    a damaged file is named in a warning and written anew. It is written into ``cache_dir``; by
     default into ``processed`` below ``root``, or into ``mentor_pyg`` in the user's cache folder
     where ``root`` cannot be written to.
 
     Args:
         root: The folder.
         name: The name of the dataset; by default that of the only ``.inter`` file.
-        k: The number of neighbours in the item graphs.
-        modality_weights: The weight of every modality in the merged item graph; by default 0.1
-            visual and 0.9 textual where these two are the modalities, and equal weights otherwise.
-        num_items: The number of items where some have no interactions; by default item ids have
-            to be dense from 0.
+        num_items: The number of items; by default the number of rows of the feature files, or,
+            without any, one more than the largest item id; item ids then have to be dense from 0.
         cache_dir: Where to cache the processed dataset.
         transform: Applied to the graph on every access.
         force_reload: Process the sources even if they are cached.
 
     Raises:
         FileNotFoundError: If the folder or the ``.inter`` file is missing.
-        PermissionError: If the cache cannot be written.
+        OSError: If the cache cannot be written.
+        TypeError: If ``k`` or ``modality_weights`` is given, which are settings of models.
         ValueError: If a file or an argument is not as described; the message names it.
     """
 
+    @facts_only
     def __init__(
         self,
         root: str | Path,
         name: str | None = None,
-        k: int = 10,
-        modality_weights: Mapping[Modality, float] | None = None,
         *,
         num_items: int | None = None,
         cache_dir: str | Path | None = None,
@@ -83,25 +80,21 @@ class InteractionFolder(InMemoryDataset):
         folder = Path(root).expanduser()
         self._inter_file = _find_inter_file(folder, name)
         self._feature_files = find_feature_files(folder)
-        self._num_items = num_items
-        self.name = self._inter_file.stem
-        self.k = check_num_neighbours(k)
-        self.modality_weights = resolve_modality_weights(self._feature_files, modality_weights)
+        self._num_items = _check_num_items(num_items)
+        self.name = _dataset_name(self._inter_file)
         self._cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
         self._cache_file = self._locate_cache(folder)
+        # PyG's own processing unpickles files that it finds in the cache folder, prints, and
+        # takes a damaged cache file for a good one: without a `process` it leaves that to us.
         super().__init__(str(folder), transform, force_reload=force_reload)
-        self.data = read_cache(self._cache_file)
+        cached = None if force_reload else read_cache(self._cache_file)
+        self.data = self._read_sources() if cached is None else cached
 
     def _locate_cache(self, folder: Path) -> Path:
         roles = {"inter": self._inter_file, **self._feature_files}
         checksums = {role: file_sha256(path) for role, path in roles.items()}
         log_published(self.name, {path: checksums[role] for role, path in roles.items()})
-        settings = {
-            "k": self.k,
-            "modality_weights": self.modality_weights,
-            "num_items": self._num_items,
-        }
-        file_name = cache_file_name(self.name, checksums, settings)
+        file_name = cache_file_name(self.name, checksums, {"num_items": self._num_items})
         return cache_folder(folder, self._cache_dir, file_name) / file_name
 
     @property
@@ -124,25 +117,22 @@ class InteractionFolder(InMemoryDataset):
         """The cache file, named by everything that it depends on."""
         return [self._cache_file.name]
 
-    def _process(self) -> None:
-        # PyG's own method unpickles files that it finds in the cache folder, prints, and takes a
-        # damaged cache file for a good one.
-        if self.force_reload or read_cache(self._cache_file, mmap=True) is None:
-            self.process()
-
-    def process(self) -> None:
+    def _read_sources(self) -> HeteroData:
         """Read and check the sources and write the cache file."""
         self._prepare_cache_folder()
-        interactions = read_inter_file(self._inter_file, self._num_items)
+        num_items, counted_by = self._num_items, "'num_items'"
+        if num_items is None and self._feature_files:
+            num_items = num_feature_rows(self._feature_files.values())
+            counted_by = f"the number of rows of {next(iter(self._feature_files.values()))}"
+        interactions = read_inter_file(self._inter_file, num_items, counted_by)
         features = {
             modality: read_features(path, interactions.num_items)
             for modality, path in self._feature_files.items()
         }
         _log_counts(self.name, interactions)
-        write_cache(
-            assemble(interactions, features, self.k, self.modality_weights),
-            self._cache_file,
-        )
+        data = assemble(interactions, features)
+        write_cache(data, self._cache_file)
+        return data
 
     def _prepare_cache_folder(self) -> None:
         """Fail before the work is done rather than after it."""
@@ -165,20 +155,37 @@ class InteractionFolder(InMemoryDataset):
 def _find_inter_file(root: Path, name: str | None) -> Path:
     if not root.is_dir():
         raise FileNotFoundError(f"'root' needs to be a folder (got {root})")
-    files = sorted(path for path in root.glob("*.inter") if path.is_file())
+    files = [path for path in sorted(root.glob("*.inter")) if path.is_file()]
+    files += [path for path in sorted(root.glob("*.inter.gz")) if path.is_file()]
     names = [path.name for path in files]
     if name is not None:
-        path = root / f"{name}.inter"
-        if not path.is_file():
+        files = [path for path in files if _dataset_name(path) == name]
+        if not files:
             raise FileNotFoundError(
-                f"{path} does not exist; the .inter files of {root} are {names or 'none'}"
+                f"{root / name}.inter does not exist, nor does {name}.inter.gz; "
+                f"the .inter files of {root} are {names or 'none'}"
             )
-        return path
     if not files:
         raise FileNotFoundError(f"{root} holds no .inter file; add one or correct 'root'")
     if len(files) > 1:
-        raise ValueError(f"{root} holds several .inter files, {names}; choose one with 'name'")
+        same = len({_dataset_name(path) for path in files}) == 1
+        mend = "remove one" if same else "choose one with 'name'"
+        raise ValueError(
+            f"{root} holds several .inter files, {[path.name for path in files]}; {mend}"
+        )
     return files[0]
+
+
+def _check_num_items(num_items: object) -> int | None:
+    if num_items is None:
+        return None
+    if isinstance(num_items, bool) or not isinstance(num_items, Integral) or num_items < 1:
+        raise ValueError(f"'num_items' needs to be a positive integer (got {num_items!r})")
+    return int(num_items)
+
+
+def _dataset_name(inter_file: Path) -> str:
+    return inter_file.name.removesuffix(".gz").removesuffix(".inter")
 
 
 def _log_counts(name: str, interactions: Interactions) -> None:

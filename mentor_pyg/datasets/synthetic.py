@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData, InMemoryDataset
 
-from mentor_pyg.data import check_modality_name, resolve_modality_weights
+from mentor_pyg.data import check_modality_name
 from mentor_pyg.datasets.assembly import Interactions, assemble
+from mentor_pyg.datasets.facts_only import facts_only
 from mentor_pyg.datasets.synthetic_sampling import (
     apportion,
     draw_features,
     draw_latent_factors,
     sample_interactions,
 )
-from mentor_pyg.transforms.item_knn_graph import check_num_neighbours
 from mentor_pyg.transforms.random_interaction_split import random_labels
 from mentor_pyg.typing import Modality
 
@@ -117,25 +117,21 @@ class SyntheticMultimodal(InMemoryDataset):
         size: ``"tiny"``, ``"demo"`` or ``"baby"``, see :obj:`SYNTHETIC_SIZES`, or a
             :class:`SyntheticSize`.
         seed: Equal seeds give equal datasets; the global generator is left alone.
-        k: The number of neighbours in the item graphs.
-        modality_weights: The weight of every modality in the merged item graph; see
-            :class:`~mentor_pyg.transforms.MergeItemGraphs`.
         modalities: The names of the modalities; may be empty.
         missing: The share of items that lack a modality, drawn for every modality anew.
         transform: Applied to the graph on every access.
 
     Raises:
-        ValueError: If the size or a modality weight is unknown, ``missing`` is not in
-            :math:`[0, 1)`, a modality is named twice or cannot be one, or ``k`` is not smaller
-            than the number of items that have a modality.
+        TypeError: If ``k`` or ``modality_weights`` is given, which are settings of models.
+        ValueError: If the size is unknown, ``missing`` is not in :math:`[0, 1)`, or a modality is
+            named twice or cannot be one.
     """
 
+    @facts_only
     def __init__(
         self,
         size: str | SyntheticSize = "demo",
         seed: int = 0,
-        k: int = 10,
-        modality_weights: Mapping[Modality, float] | None = None,
         modalities: Sequence[Modality] = ("visual", "textual"),
         missing: float = 0.0,
         *,
@@ -145,12 +141,9 @@ class SyntheticMultimodal(InMemoryDataset):
         self.size = _resolve_size(size)
         self._size_name = size if isinstance(size, str) else repr(size)
         self.seed = seed
-        check_num_neighbours(k)
         _check_modalities(modalities)
         if not 0 <= missing < 1:
             raise ValueError(f"'missing' needs to be at least 0 and below 1 (got {missing})")
-        # Unknown weights are refused before any work is done.
-        weights = resolve_modality_weights(modalities, modality_weights)
         generator = torch.Generator().manual_seed(seed)
         user_factor, item_factor = draw_latent_factors(
             self.size.num_users, self.size.num_items, generator
@@ -167,7 +160,7 @@ class SyntheticMultimodal(InMemoryDataset):
             )
             for modality in modalities
         }
-        self.data = assemble(interactions, features, k, weights)
+        self.data = assemble(interactions, features)
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self._size_name}, seed={self.seed})"

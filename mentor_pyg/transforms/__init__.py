@@ -1,7 +1,8 @@
 """HeteroData -> HeteroData: splits, item nearest-neighbour graphs and their merge."""
 
 from mentor_pyg.transforms.item_knn_graph import ItemKNNGraph
+from mentor_pyg.transforms.join_splits import JoinSplits
 from mentor_pyg.transforms.merge_item_graphs import MergeItemGraphs
 from mentor_pyg.transforms.random_interaction_split import RandomInteractionSplit
 
-__all__ = ["ItemKNNGraph", "MergeItemGraphs", "RandomInteractionSplit"]
+__all__ = ["ItemKNNGraph", "JoinSplits", "MergeItemGraphs", "RandomInteractionSplit"]

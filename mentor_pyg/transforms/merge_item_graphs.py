@@ -13,6 +13,7 @@ from mentor_pyg.data import (
     num_items,
     resolve_modality_weights,
 )
+from mentor_pyg.data.schema import is_recorded
 from mentor_pyg.graph import merge_item_graphs, normalize_rows
 from mentor_pyg.typing import Modality
 
@@ -31,8 +32,11 @@ class MergeItemGraphs(BaseTransform):
     where :math:`\mathbf{A}^m` holds the binary edges of ``data["item", "<m>_knn", "item"]`` and
     :math:`\mathbf{D}^m` its row counts. The weights :math:`\alpha_m` are scaled, item by item,
     over the modalities that the item has. It writes ``data["item", "semantic", "item"]`` with
-    ``edge_index`` from neighbour to item and ``edge_weight``, and keeps each :math:`\alpha_m` as
-    ``merge_weight`` of its modality's graph (functional name: :obj:`merge_item_graphs`).
+    ``edge_index`` from neighbour to item and ``edge_weight``, and records each :math:`\alpha_m`
+    as ``merge_weight`` of its modality's graph (functional name: :obj:`merge_item_graphs`).
+
+    A merged graph that ``data`` has already stays as it is if the record agrees, and is replaced
+    if it records other weights. Without a record it is your own and stays as it is.
 
     Args:
         modality_weights: The weight of every modality's graph. By default 0.1 visual and 0.9
@@ -49,24 +53,28 @@ class MergeItemGraphs(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Return ``data`` with the merged graph added."""
-        edge_types = {
-            modality: edge_type
+        if SEMANTIC in data.edge_types and not is_recorded(data, SEMANTIC):
+            return data
+        stores = {
+            modality: data[kind]
             for modality in modalities(data)
-            if (edge_type := knn_edge_type(modality)) in data.edge_types
+            if (kind := knn_edge_type(modality)) in data.edge_types
         }
-        if not edge_types:
+        if not stores:
             raise ValueError(
                 "the data has no item graphs to merge; apply mentor_pyg.transforms.ItemKNNGraph "
                 "to data with item features first"
             )
-        weights = resolve_modality_weights(edge_types, self.modality_weights)
+        weights = resolve_modality_weights(stores, self.modality_weights)
+        recorded = {modality: store.get("merge_weight") for modality, store in stores.items()}
+        if SEMANTIC in data.edge_types and recorded == weights:
+            return data
         items, graphs = num_items(data), {}
-        for modality, edge_type in edge_types.items():
-            edge_index = data[edge_type].edge_index
-            graphs[modality] = (edge_index, normalize_rows(edge_index, items))
-            data[edge_type].merge_weight = weights[modality]
-        store = data[SEMANTIC]
-        store.edge_index, store.edge_weight = merge_item_graphs(graphs, weights, items)
+        for modality, store in stores.items():
+            graphs[modality] = (store.edge_index, normalize_rows(store.edge_index, items))
+            store.merge_weight = weights[modality]
+        merged = data[SEMANTIC]
+        merged.edge_index, merged.edge_weight = merge_item_graphs(graphs, weights, items)
         return data
 
     def __repr__(self) -> str:

@@ -116,6 +116,6 @@ class RandomInteractionSplit(BaseTransform):
 
 
 def _count(degree: Tensor, ratio: float) -> Tensor:
-    # The epsilon keeps products such as 10 * 0.3 = 2.9999... from losing one to rounding.
+    # The epsilon keeps products such as 50 * 0.58 = 28.999... from losing one to rounding.
     count = (degree.double() * ratio + 1e-9).floor().long()
     return count.maximum((degree >= 3).long()) if ratio > 0 else count

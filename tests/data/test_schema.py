@@ -22,6 +22,7 @@ from mentor_pyg.data import (
     presence_key,
     resolve_modality_weights,
 )
+from mentor_pyg.data.schema import is_recorded
 
 
 def test_names_of_stores_and_attributes() -> None:
@@ -35,9 +36,8 @@ def test_names_of_stores_and_attributes() -> None:
 
 def test_a_dataset_uses_these_names(tiny_data: HeteroData) -> None:
     assert (num_users(tiny_data), num_items(tiny_data)) == (60, 80)
-    assert {INTERACTS, REV_INTERACTS, SEMANTIC} <= set(tiny_data.edge_types)
+    assert tiny_data.edge_types == [INTERACTS, REV_INTERACTS]
     for modality in modalities(tiny_data):
-        assert knn_edge_type(modality) in tiny_data.edge_types
         assert tiny_data[ITEM][feature_key(modality)].size(0) == 80
 
 
@@ -73,6 +73,20 @@ def test_edge_label_index_says_what_is_missing(tiny_data: HeteroData) -> None:
     del tiny_data[INTERACTS].val_edge_label_index
     with pytest.raises(ValueError, match=r"no 'val_edge_label_index'.*RandomInteractionSplit"):
         edge_label_index(tiny_data, "val")
+
+
+def test_records_of_item_graphs() -> None:
+    data = HeteroData()
+    data[ITEM].num_nodes = 3
+    knn, other = knn_edge_type("audio"), (ITEM, "also_bought", ITEM)
+    for edge_type in (knn, SEMANTIC, other):
+        assert not is_recorded(data, edge_type)
+        data[edge_type].edge_index = torch.tensor([[0], [1]])
+        assert not is_recorded(data, edge_type)
+    data[knn].k, data[other].k = 1, 1
+    assert [is_recorded(data, kind) for kind in (knn, SEMANTIC, other)] == [True, False, False]
+    data[knn].merge_weight = 1.0
+    assert [is_recorded(data, kind) for kind in (knn, SEMANTIC, ITEM)] == [True, True, False]
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,28 @@
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch_geometric import EdgeIndex
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, REV_INTERACTS, SEMANTIC, knn_edge_type, validate_data
 from mentor_pyg.datasets import SyntheticMultimodal
+from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 
 VISUAL_KNN = knn_edge_type("visual")
 
 
+@pytest.fixture(scope="module")
+def full_data() -> HeteroData:
+    data = SyntheticMultimodal("tiny", missing=0.1)[0]
+    return MergeItemGraphs()(ItemKNNGraph(10, cache=False)(data))
+
+
 @pytest.fixture
-def data() -> HeteroData:
-    return SyntheticMultimodal("tiny", missing=0.1)[0]
+def data(full_data: HeteroData) -> HeteroData:
+    return full_data.clone()
 
 
 def minimal() -> HeteroData:
@@ -100,7 +110,15 @@ BAD = {
     ),
     "feature dtype": (
         put("item", "x_visual", torch.ones(80, 3, dtype=torch.long)),
-        f"{ITEM_NAME}.x_visual.*floating-point.*int64",
+        rf"{ITEM_NAME}.x_visual needs to be a float32.*int64.*set it to .*x_visual.float\(\)",
+    ),
+    "double features": (
+        put("item", "x_visual", torch.ones(80, 3, dtype=torch.double)),
+        rf"{ITEM_NAME}.x_visual needs to be a float32.*float64.*x_visual.float\(\)",
+    ),
+    "half features": (
+        put("item", "x_textual", torch.ones(80, 3, dtype=torch.bfloat16)),
+        rf"{ITEM_NAME}.x_textual needs to be a float32.*bfloat16.*x_textual.float\(\)",
     ),
     "feature rows": (
         put("item", "x_visual", torch.ones(79, 3)),
@@ -166,11 +184,83 @@ def test_refuses_missing_node_types(node_type: str) -> None:
         validate_data(data)
 
 
-def test_refuses_repeated_interactions(tiny_data: HeteroData) -> None:
+@pytest.mark.parametrize(
+    "attribute", ["edge_index", "val_edge_label_index", "test_edge_label_index"]
+)
+def test_refuses_repeated_interactions(attribute: str, tiny_data: HeteroData) -> None:
     store = tiny_data[INTERACTS]
-    store.edge_index = torch.cat([store.edge_index, store.edge_index[:, :2]], dim=1)
-    with pytest.raises(ValueError, match=r"edge_index holds 2 interactions more than once"):
+    store[attribute] = torch.cat([store[attribute], store[attribute][:, :2]], dim=1)
+    with pytest.raises(ValueError, match=rf"{attribute} holds 2 interactions more than .*coalesce"):
         validate_data(tiny_data)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("edge_index", "val_edge_label_index"),
+        ("edge_index", "test_edge_label_index"),
+        ("val_edge_label_index", "test_edge_label_index"),
+    ],
+)
+def test_refuses_interactions_in_two_splits(first: str, second: str, tiny_data: HeteroData) -> None:
+    store = tiny_data[INTERACTS]
+    store[second] = torch.cat([store[second], store[first][:, 3:6]], dim=1)
+    message = (
+        rf"{INTERACTS_NAME}.{second} holds 3 .* {first} holds too; .*remove them from {second}"
+    )
+    with pytest.raises(ValueError, match=message):
+        validate_data(tiny_data)
+
+
+@pytest.mark.parametrize("edge_type", [INTERACTS, VISUAL_KNN, SEMANTIC])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sparse_size": (3, 90)}, r"sparse_size \({0}, 80\) or of none \(got \(3, 90\)\)"),
+        ({"sort_order": "row"}, r"not sorted by row indices.*make it anew"),
+    ],
+)
+def test_refuses_an_edge_index_that_is_wrong_of_itself(
+    data: HeteroData, edge_type: Any, change: dict[str, Any], message: str
+) -> None:
+    store, sources = data[edge_type], data[edge_type[0]].num_nodes
+    store.edge_index = EdgeIndex(store.edge_index, sparse_size=(sources, 80))
+    validate_data(data)
+    store.edge_index = EdgeIndex(store.edge_index.as_tensor().flip(1), **change)
+    with pytest.raises(ValueError, match=f"edge_index.*{message.replace('{0}', str(sources))}"):
+        validate_data(data)
+
+
+RAW_ID = r"data\['user'\].raw_id"
+
+
+@pytest.mark.parametrize(
+    "raw_id",
+    [["b", "a"], ("a", 3), np.array(["a", "b"]), np.array([7, 5]), torch.tensor([9, 2**40])],
+)
+def test_accepts_raw_ids(raw_id: object) -> None:
+    data = minimal()
+    data["user"].raw_id = raw_id
+    validate_data(data)
+
+
+@pytest.mark.parametrize(
+    ("raw_id", "message"),
+    [
+        (["a", "a"], r"every id once \(got 'a' 2 times\)"),
+        (np.array([3, 3]), r"every id once \(got 3 2 times\)"),
+        (torch.tensor([3, 3]), r"every id once \(got 3 2 times\)"),
+        (torch.tensor([1, 2, 3]), r"one entry per user, 2 \(got 3\)"),
+        (torch.tensor([[1, 2], [3, 4]]), r"one-dimensional .* \(got Tensor\)"),
+        ("ab", r"list, .* \(got str\)"),
+        ([["a"], ["b"]], r"strings or numbers"),
+    ],
+)
+def test_refuses_raw_ids(raw_id: object, message: str) -> None:
+    data = minimal()
+    data["user"].raw_id = raw_id
+    with pytest.raises(ValueError, match=f"{RAW_ID} needs.*{message}"):
+        validate_data(data)
 
 
 def test_refuses_reverse_edges_that_are_others(tiny_data: HeteroData) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mentor_pyg.data import INTERACTS, SEMANTIC, check_modality_name
+from mentor_pyg.data import INTERACTS, check_modality_name
 from mentor_pyg.datasets.assembly import Interactions, assemble
 
 
@@ -17,9 +17,8 @@ def interactions() -> Interactions:
 
 
 def test_features_are_optional() -> None:
-    data = assemble(interactions(), {}, k=10, modality_weights={})
+    data = assemble(interactions(), {})
     assert data.node_types == ["user", "item"]
-    assert SEMANTIC not in data.edge_types
     assert data[INTERACTS].rating.tolist() == [4.0, 5.0]
     assert "time" not in data[INTERACTS]
 
@@ -28,7 +27,7 @@ def test_presence_is_kept_only_where_items_lack_a_modality() -> None:
     x = torch.eye(4)
     present = torch.tensor([True, True, True, False])
     features = {"visual": (x, torch.ones(4, dtype=torch.bool)), "sensor": (x, present)}
-    data = assemble(interactions(), features, k=2, modality_weights={"visual": 1, "sensor": 2})
+    data = assemble(interactions(), features)
     assert "has_visual" not in data["item"]
     assert torch.equal(data["item"].has_sensor, present)
 

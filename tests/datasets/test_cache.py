@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
+from mentor_pyg.data import fingerprint
 from mentor_pyg.datasets.cache import (
     cache_file_name,
     cache_folder,
@@ -18,7 +19,10 @@ from mentor_pyg.datasets.cache import (
 def small_data() -> HeteroData:
     data = HeteroData()
     data["item"].num_nodes = 3
-    data["item", "semantic", "item"].edge_index = torch.tensor([[0, 1], [1, 2]])
+    data["item"].x_visual = torch.tensor([[1.5], [0.0], [-2.0]])
+    data["item"].has_visual = torch.tensor([True, False, True])
+    data["user", "interacts", "item"].edge_index = torch.tensor([[0, 1], [1, 2]])
+    data["user", "interacts", "item"].val_edge_label_index = torch.empty(2, 0, dtype=torch.long)
     return data
 
 
@@ -38,37 +42,37 @@ def test_file_name_depends_on_everything_but_order() -> None:
 
 
 def test_round_trip_leaves_one_file(tmp_path: Path) -> None:
-    write_cache(small_data(), tmp_path / "a.pt")
-    for mmap in (False, True):
-        data = read_cache(tmp_path / "a.pt", mmap=mmap)
-        assert data is not None
-        assert str(data) == str(small_data())
-    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+    write_cache(small_data(), tmp_path / "a.safetensors")
+    data = read_cache(tmp_path / "a.safetensors")
+    assert data is not None
+    assert str(data) == str(small_data())
+    assert data["item"].num_nodes == 3
+    assert fingerprint(data) == fingerprint(small_data())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
-def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_cache(small_data(), tmp_path / "a.pt")
-    before = (tmp_path / "a.pt").read_bytes()
-
-    def half_a_save(_: object, path: Path) -> None:
-        path.write_bytes(b"half")
-        raise OSError("no space left")
-
-    monkeypatch.setattr(torch, "save", half_a_save)
-    with pytest.raises(OSError, match="no space"):
-        write_cache(small_data(), tmp_path / "a.pt")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
-    assert (tmp_path / "a.pt").read_bytes() == before
+def test_every_flipped_bit_is_noticed_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.safetensors"
+    write_cache(small_data(), path)
+    content = path.read_bytes()
+    for position in range(0, 8 * len(content), 29):
+        damaged = bytearray(content)
+        damaged[position // 8] ^= 1 << (position % 8)
+        path.write_bytes(damaged)
+        assert read_cache(path) is None, position
+        assert str(path) in caplog.text
+        caplog.clear()
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"no archive", pickle.dumps({"a": HeteroData}, protocol=2)]
 )
-@pytest.mark.parametrize("mmap", [False, True])
-def test_damaged_files_are_none(tmp_path: Path, content: bytes, mmap: bool) -> None:
-    (tmp_path / "a.pt").write_bytes(content)
-    assert read_cache(tmp_path / "a.pt", mmap=mmap) is None
-    assert read_cache(tmp_path / "missing.pt", mmap=mmap) is None
+def test_damaged_files_are_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.safetensors").write_bytes(content)
+    assert read_cache(tmp_path / "a.safetensors") is None
+    assert read_cache(tmp_path / "missing.safetensors") is None
 
 
 def test_planted_pickles_are_not_executed(tmp_path: Path) -> None:
@@ -76,8 +80,8 @@ def test_planted_pickles_are_not_executed(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, ...]:
             return pytest.fail, ("the pickle was executed",)
 
-    torch.save(Explosive(), tmp_path / "a.pt")
-    assert read_cache(tmp_path / "a.pt") is None
+    torch.save(Explosive(), tmp_path / "a.safetensors")
+    assert read_cache(tmp_path / "a.safetensors") is None
 
 
 def test_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,14 +89,14 @@ def test_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     root = tmp_path / "root"
     (root / "processed").mkdir(parents=True)
-    assert cache_folder(root, tmp_path / "chosen", "a.pt") == tmp_path / "chosen"
-    assert cache_folder(root, None, "a.pt") == root / "processed"
+    assert cache_folder(root, tmp_path / "chosen", "a.safetensors") == tmp_path / "chosen"
+    assert cache_folder(root, None, "a.safetensors") == root / "processed"
     (root / "processed").chmod(0o555)
-    assert cache_folder(root, None, "a.pt") == tmp_path / "home" / ".cache" / "mentor_pyg"
+    assert cache_folder(root, None, "a.safetensors") == tmp_path / "home" / ".cache" / "mentor_pyg"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder(root, None, "a.pt") == tmp_path / "xdg" / "mentor_pyg"
+    assert cache_folder(root, None, "a.safetensors") == tmp_path / "xdg" / "mentor_pyg"
     (root / "processed").chmod(0o755)
-    (root / "processed" / "a.pt").touch()
+    (root / "processed" / "a.safetensors").touch()
     (root / "processed").chmod(0o555)
-    assert cache_folder(root, None, "a.pt") == root / "processed"  # there to be read
+    assert cache_folder(root, None, "a.safetensors") == root / "processed"  # there to be read
     (root / "processed").chmod(0o755)

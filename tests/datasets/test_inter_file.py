@@ -1,3 +1,5 @@
+import gzip
+import warnings
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,39 @@ def test_reads_sorted_splits(tmp_path: Path) -> None:
 def test_reads_what_editors_write(tmp_path: Path, header: str, newline: str) -> None:
     read = read_inter_file(write(tmp_path / "a.inter", ROWS, header, newline))
     assert read.train.size(1) == 3
+
+
+def write_compressed(path: Path, rows: list[str]) -> Path:
+    path.write_bytes(gzip.compress(write(path, rows).read_bytes(), mtime=0))
+    return path
+
+
+def test_reads_compressed_files(tmp_path: Path) -> None:
+    read = read_inter_file(write_compressed(tmp_path / "a.inter.gz", ROWS))
+    assert read.train.tolist() == [[0, 0, 1], [0, 1, 0]]
+
+
+def test_names_the_line_of_a_compressed_file(tmp_path: Path) -> None:
+    path = write_compressed(tmp_path / "a.inter.gz", [*ROWS, "1\tb01\t0"])
+    with pytest.raises(ValueError, match=r"a.inter.gz, line 7: column 'itemID'.*'b01'"):
+        read_inter_file(path)
+
+
+def test_damaged_compressed_files_are_named(tmp_path: Path) -> None:
+    path = write_compressed(tmp_path / "a.inter.gz", ROWS * 20)
+    content = path.read_bytes()
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 0x10
+        for bad in (bytes(damaged), content[:position]):
+            path.write_bytes(bad)
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    read = read_inter_file(path)
+            except ValueError as error:
+                assert "a.inter.gz" in str(error)
+            else:  # the time and the file system that are written into the header do not matter
+                assert read.train.tolist() == [[0, 0, 1], [0, 1, 0]]
 
 
 def test_ignores_other_columns(tmp_path: Path) -> None:

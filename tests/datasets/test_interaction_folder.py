@@ -1,4 +1,7 @@
+import errno
+import gzip
 import logging
+import os
 import pickle
 import re
 import shutil
@@ -13,8 +16,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.data import (
     INTERACTS,
     REV_INTERACTS,
-    SEMANTIC,
-    knn_edge_type,
+    fingerprint,
     modalities,
     num_items,
     num_users,
@@ -22,6 +24,7 @@ from mentor_pyg.data import (
 )
 from mentor_pyg.datasets import InteractionFolder
 from mentor_pyg.datasets import interaction_folder as module
+from mentor_pyg.datasets.inter_file import read_inter_file
 
 
 def rows_with(position: int, text: str, line: int = 4) -> list[str]:
@@ -47,7 +50,7 @@ def features(file: str = "image_feat.npy", **change: Any) -> dict[str, np.ndarra
 
 def test_layout(write_folder: Any) -> None:
     root = write_folder()
-    dataset = InteractionFolder(root, k=3)
+    dataset = InteractionFolder(root)
     data = dataset[0]
     assert len(dataset) == 1
     assert repr(dataset) == "InteractionFolder('small')"
@@ -64,17 +67,12 @@ def test_layout(write_folder: Any) -> None:
     assert torch.equal(data[REV_INTERACTS].edge_index, store.edge_index.flip(0))
     assert store.val_edge_label_index.shape == store.test_edge_label_index.shape == (2, 6)
     assert store.val_edge_label_index[:, 0].tolist() == [0, 3]
-    assert data[knn_edge_type("visual")].edge_index.shape == (2, 36)
-    assert data[knn_edge_type("visual")].merge_weight == 0.1
-    row_sum = torch.zeros(12).scatter_add(
-        0, data[SEMANTIC].edge_index[1], data[SEMANTIC].edge_weight
-    )
-    torch.testing.assert_close(row_sum, torch.ones(12))
+    assert data.edge_types == [INTERACTS, REV_INTERACTS]  # facts only
 
 
 def test_pyg_file_names(write_folder: Any) -> None:
     root = write_folder()
-    dataset = InteractionFolder(root, k=3)
+    dataset = InteractionFolder(root)
     assert sorted(Path(path) for path in dataset.raw_paths) == sorted(
         root / name for name in ("small.inter", "image_feat.npy", "text_feat.npy")
     )
@@ -88,17 +86,16 @@ def test_pt_features_equal_npy_features(write_folder: Any, tmp_path: Path) -> No
     as_npy = write_folder(features={"image_feat.npy": array}, folder="npy")
     as_pt = write_folder(features={}, folder="pt")
     torch.save(torch.from_numpy(array), as_pt / "visual_feat.pt")
-    first, second = (InteractionFolder(root, k=3)[0] for root in (as_npy, as_pt))
+    first, second = (InteractionFolder(root)[0] for root in (as_npy, as_pt))
     assert torch.equal(first["item"].x_visual, second["item"].x_visual)
 
 
 @pytest.mark.parametrize("names", [(), ("audio",), ("image", "text", "tabular")])
 def test_any_number_of_modalities(write_folder: Any, names: tuple[str, ...]) -> None:
     arrays = {f"{name}_feat.npy": features()["image_feat.npy"] for name in names}
-    data = InteractionFolder(write_folder(features=arrays), k=3)[0]
+    data = InteractionFolder(write_folder(features=arrays))[0]
     alias = {"image": "visual", "text": "textual", "audio": "acoustic"}
     assert modalities(data) == tuple(alias.get(name, name) for name in names)
-    assert (SEMANTIC in data.edge_types) == bool(names)
 
 
 def test_rating_and_time_belong_to_their_edges(write_folder: Any) -> None:
@@ -116,28 +113,70 @@ def test_rating_and_time_belong_to_their_edges(write_folder: Any) -> None:
 
 
 def test_rows_without_features(write_folder: Any) -> None:
-    data = InteractionFolder(write_folder(features=features(fill={3: np.nan, 7: 0.0})), k=3)[0]
+    data = InteractionFolder(write_folder(features=features(fill={3: np.nan, 7: 0.0})))[0]
     assert torch.nonzero(~presence(data, "visual")).flatten().tolist() == [3, 7]
     assert data["item"].has_visual.dtype == torch.bool
     assert not data["item"].x_visual[[3, 7]].any()
-    assert not torch.isin(data[knn_edge_type("visual")].edge_index, torch.tensor([3, 7])).any()
 
 
-def test_items_without_interactions_need_num_items(write_folder: Any) -> None:
+def test_features_say_how_many_items_there_are(write_folder: Any) -> None:
     root = write_folder(features=features(rows=14))
-    with pytest.raises(ValueError, match=r"one row per item, 12 \(got 14\).*num_items=14"):
-        InteractionFolder(root, k=3)
-    data = InteractionFolder(root, k=3, num_items=14)[0]
-    assert num_items(data) == 14
-    with pytest.raises(ValueError, match=r"'num_items'.*largest is 11 \(got 11\)"):
-        InteractionFolder(root, k=3, num_items=11)
+    assert num_items(InteractionFolder(root)[0]) == 14
+    with pytest.raises(ValueError, match=r"image_feat.npy needs one row per item, 13 \(got 14\)"):
+        InteractionFolder(root, num_items=13)
+    write_folder(rows=rows_with(1, "14"), features=features(rows=14))
+    with pytest.raises(
+        ValueError, match=r"rows of .*image_feat.npy needs.*itemID of .*small.inter.*14 \(got 14\)"
+    ):
+        InteractionFolder(root)
+
+
+def test_feature_files_agree_on_the_number_of_items(write_folder: Any) -> None:
+    root = write_folder(features={**features(rows=14), **features("text_feat.npy", rows=13)})
+    with pytest.raises(
+        ValueError, match=r"text_feat.npy needs .*as many as .*image_feat.npy has, 14 \(got 13\)"
+    ):
+        InteractionFolder(root)
+
+
+def test_num_items_without_features(write_folder: Any) -> None:
+    root = write_folder(rows=rows_with(1, "13"), features={})
+    with pytest.raises(ValueError, match=r"InteractionFolder\(\.\.\., num_items=14\)"):
+        InteractionFolder(root)
+    assert num_items(InteractionFolder(root, num_items=np.int64(15))[0]) == 15
+    with pytest.raises(ValueError, match=r"'num_items'.*largest is 13 \(got 13\)"):
+        InteractionFolder(root, num_items=13)
+    with pytest.raises(
+        ValueError, match=r"'num_items' needs to be a positive integer \(got 14.0\)"
+    ):
+        InteractionFolder(root, num_items=14.0)  # type: ignore[arg-type]
+
+
+def compress(path: Path) -> Path:
+    packed = path.with_name(f"{path.name}.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    return packed
+
+
+def test_reads_compressed_interactions(write_folder: Any) -> None:
+    root = write_folder()
+    plain = InteractionFolder(root)[0]
+    compress(root / "small.inter")
+    for dataset in (InteractionFolder(root), InteractionFolder(root, "small")):
+        assert dataset.name == "small"
+        assert fingerprint(dataset[0]) == fingerprint(plain)
+    write_folder()
+    for name in (None, "small"):
+        with pytest.raises(ValueError, match=r"\['small.inter', 'small.inter.gz'\]; remove one"):
+            InteractionFolder(root, name)
 
 
 def test_logs_counts(write_folder: Any, caplog: pytest.LogCaptureFixture) -> None:
     rows = rows_with(2, "1", line=2)
     rows[1:3] = [row[:-1] + "2" for row in rows[1:3]]  # user 0 has no train interaction left
     with caplog.at_level(logging.INFO, logger="mentor_pyg"):
-        InteractionFolder(write_folder(rows=rows), k=3)
+        InteractionFolder(write_folder(rows=rows))
     (record,) = caplog.records
     assert "6 users (1 without train interactions)" in record.getMessage()
 
@@ -147,7 +186,7 @@ def test_transform_runs_on_access(write_folder: Any) -> None:
         data.marked = True
         return data
 
-    dataset = InteractionFolder(write_folder(), k=3, transform=mark)
+    dataset = InteractionFolder(write_folder(), transform=mark)
     assert dataset[0].marked
     assert "marked" not in dataset._data
 
@@ -157,7 +196,7 @@ def test_name_chooses_among_several(write_folder: Any) -> None:
     write_folder(name="two", rows=rows_with(2, "0", line=2))
     with pytest.raises(ValueError, match=r"several .inter files, \['one.inter', 'two.inter'\]"):
         InteractionFolder(root)
-    assert InteractionFolder(root, "two", k=3).name == "two"
+    assert InteractionFolder(root, "two").name == "two"
     with pytest.raises(FileNotFoundError, match=r"three.inter does not exist.*one.inter"):
         InteractionFolder(root, "three")
 
@@ -184,7 +223,7 @@ BAD_INTERACTIONS = {
         r"column 'userID'.*dense from 0 \(3 of the ids 0 to 9 are missing, the first of them 6\)",
     ),
     "sparse items": (
-        {"rows": rows_with(1, "13")},
+        {"rows": rows_with(1, "13"), "features": {}},
         r"column 'itemID'.*\(1 of the ids 0 to 13.*first of them 12\); renumber.*num_items=14",
     ),
     "unknown label": ({"rows": rows_with(2, "3")}, "line 4: column 'x_label' needs 0, 1 or 2"),
@@ -199,13 +238,12 @@ BAD_INTERACTIONS = {
 def test_refuses_interactions(write_folder: Any, change: dict[str, Any], message: str) -> None:
     root = write_folder(**change)
     with pytest.raises(ValueError, match=f"(?s)small.inter.*{message}"):
-        InteractionFolder(root, k=3)
+        InteractionFolder(root)
     assert not list((root / "processed").iterdir())
 
 
 BAD_FEATURES = {
-    "too few rows": (features(rows=11), r"one row per item, 12 \(got 11\)"),
-    "too many rows": (features(rows=13), r"one row per item, 12 \(got 13\)"),
+    "too few rows": (features(rows=11), r"largest is 11 \(got 11\)"),
     "infinite": (features(fill={5: np.inf}), "row 5 holds infinite values"),
     "partly NaN": (features(fill={(5, 2): np.nan}), "row 5 is NaN in part"),
     "integers": (features(dtype="int64"), "floating-point features.*int64.*astype"),
@@ -219,7 +257,7 @@ BAD_FEATURES = {
 def test_refuses_features(write_folder: Any, arrays: dict[str, np.ndarray], message: str) -> None:
     root = write_folder(features=arrays)
     with pytest.raises(ValueError, match=f"image_feat.npy.*{message}"):
-        InteractionFolder(root, k=3)
+        InteractionFolder(root)
 
 
 def test_refuses_two_files_of_one_modality(write_folder: Any) -> None:
@@ -241,78 +279,57 @@ def test_refuses_pickled_features(write_folder: Any, tmp_path: Path) -> None:
         InteractionFolder(root)
 
 
-@pytest.mark.parametrize("k", [0, -1, 2.0, True, "10"])
-def test_refuses_k(write_folder: Any, k: Any) -> None:
-    with pytest.raises(ValueError, match=rf"'k' needs to be a positive integer.*got {k!r}"):
-        InteractionFolder(write_folder(), k=k)
-
-
-@pytest.mark.parametrize("k", [12, 100])
-def test_refuses_k_larger_than_the_items(write_folder: Any, k: int) -> None:
-    with pytest.raises(ValueError, match=rf"'k' needs.*smaller.*'visual', 12 \(got {k}\)"):
-        InteractionFolder(write_folder(), k=k)
-
-
 @pytest.mark.parametrize(
-    ("weights", "message"),
+    ("arguments", "settings"),
     [
-        ({"visual": 0.5, "textual": 0.4, "acoustic": 0.1}, "acoustic"),
-        ({"visual": 1.0}, "textual"),
-        ({"visual": -1.0, "textual": 2.0}, "-1.0 for 'visual'"),
+        ((None, 5), {}),
+        ((None, 5, {"visual": 1.0}), {}),
+        ((), {"k": 5}),
+        ((), {"modality_weights": {"visual": 1.0}}),
     ],
 )
-def test_refuses_modality_weights(
-    write_folder: Any, weights: dict[str, float], message: str
+def test_refuses_the_settings_of_models(
+    write_folder: Any, arguments: tuple[Any, ...], settings: dict[str, Any]
 ) -> None:
-    root = write_folder()
-    with pytest.raises(ValueError, match=rf"'modality_weights'.*{message}"):
-        InteractionFolder(root, k=3, modality_weights=weights)
-    assert not (root / "processed").exists()
+    with pytest.raises(TypeError, match=r"InteractionFolder .*of the model now.*MENTORConfig\(k="):
+        InteractionFolder(write_folder(), *arguments, **settings)
 
 
 def test_refuses_cache_dir_that_is_no_folder(write_folder: Any) -> None:
     root = write_folder()
     below_a_file = root / "small.inter" / "cache"
     with pytest.raises(PermissionError, match=rf"'cache_dir'.*{re.escape(str(below_a_file))}"):
-        InteractionFolder(root, k=3, cache_dir=below_a_file)
+        InteractionFolder(root, cache_dir=below_a_file)
 
 
 @pytest.fixture
-def processed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Count how often sources are processed."""
-    calls: list[str] = []
-    process = InteractionFolder.process
+def processed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Record which sources are read."""
+    calls: list[Path] = []
 
-    def spy(self: InteractionFolder) -> None:
-        calls.append(self.name)
-        process(self)
+    def spy(path: Path, *arguments: Any) -> Any:
+        calls.append(path)
+        return read_inter_file(path, *arguments)
 
-    monkeypatch.setattr(InteractionFolder, "process", spy)
+    monkeypatch.setattr(module, "read_inter_file", spy)
     return calls
 
 
-def test_cache_is_used(write_folder: Any, processed: list[str]) -> None:
+def test_cache_is_used(write_folder: Any, processed: list[Path]) -> None:
     root = write_folder(features=features(fill={3: np.nan}))
-    first, second = (InteractionFolder(root, k=3) for _ in range(2))
+    first, second = (InteractionFolder(root) for _ in range(2))
     assert len(processed) == 1
     assert str(first[0]) == str(second[0])
-    for store, again in zip(first[0].stores, second[0].stores, strict=True):
-        assert store.to_dict().keys() == again.to_dict().keys()
-        for key, value in store.items():
-            assert torch.equal(value, again[key]) if torch.is_tensor(value) else value == again[key]
-    InteractionFolder(root, k=3, force_reload=True)
+    assert fingerprint(first[0]) == fingerprint(second[0])
+    InteractionFolder(root, force_reload=True)
     assert len(processed) == 2
 
 
-@pytest.mark.parametrize("change", ["k", "weights", "num_items", "inter", "features", "modality"])
-def test_cache_is_never_stale(write_folder: Any, processed: list[str], change: str) -> None:
-    root, arguments = write_folder(), {"k": 3}
-    InteractionFolder(root, **arguments)
-    if change == "k":
-        arguments["k"] = 4
-    elif change == "weights":
-        arguments["modality_weights"] = {"visual": 0.2, "textual": 0.8}
-    elif change == "num_items":
+@pytest.mark.parametrize("change", ["num_items", "inter", "features", "modality"])
+def test_cache_is_never_stale(write_folder: Any, processed: list[Path], change: str) -> None:
+    root, arguments = write_folder(), {}
+    InteractionFolder(root)
+    if change == "num_items":
         arguments["num_items"] = 12
     elif change == "inter":
         write_folder(rows=rows_with(2, "1", line=2))
@@ -325,37 +342,50 @@ def test_cache_is_never_stale(write_folder: Any, processed: list[str], change: s
     assert len(list((root / "processed").iterdir())) == 2
 
 
-def test_default_weights_given_explicitly_share_the_cache(
-    write_folder: Any, processed: list[str]
-) -> None:
-    root = write_folder()
-    InteractionFolder(root, k=3)
-    InteractionFolder(root, k=3, modality_weights={"textual": 0.9, "visual": 0.1})
-    assert len(processed) == 1
-
-
 def test_damaged_cache_is_written_anew(
-    write_folder: Any, processed: list[str], caplog: pytest.LogCaptureFixture
+    write_folder: Any, processed: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_folder(features=features(fill={3: np.nan}))
+    dataset = InteractionFolder(root)
+    (cached,) = dataset.processed_paths
+    expected, content = fingerprint(dataset[0]), bytearray(Path(cached).read_bytes())
+    content[-100] ^= 1
+    Path(cached).write_bytes(content)
+    assert fingerprint(InteractionFolder(root)[0]) == expected
+    assert len(processed) == 2
+    assert [record.levelname for record in caplog.records if cached in record.getMessage()] == [
+        "WARNING"
+    ]
+    InteractionFolder(root)
+    assert len(processed) == 2
+
+
+def test_a_full_disk_leaves_what_was_there(
+    write_folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_folder()
-    (cached,) = InteractionFolder(root, k=3).processed_paths
-    content = Path(cached).read_bytes()
-    Path(cached).write_bytes(content[: len(content) // 2])
-    assert num_items(InteractionFolder(root, k=3)[0]) == 12
-    assert len(processed) == 2
-    assert cached in caplog.text
+    (cached,) = InteractionFolder(root).processed_paths
+    before = Path(cached).read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=rf"{re.escape(cached)} could not .* untouched \(No space"):
+        InteractionFolder(root, force_reload=True)
+    assert [path.read_bytes() for path in (root / "processed").iterdir()] == [before]
 
 
 def test_read_only_root_uses_the_user_cache(
-    write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processed: list[str]
+    write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processed: list[Path]
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = write_folder()
     before = sorted(root.iterdir())
     root.chmod(0o555)
     try:
-        (cached,) = InteractionFolder(root, k=3).processed_paths
-        InteractionFolder(root, k=3)
+        (cached,) = InteractionFolder(root).processed_paths
+        InteractionFolder(root)
         assert sorted(root.iterdir()) == before
     finally:
         root.chmod(0o755)
@@ -365,7 +395,7 @@ def test_read_only_root_uses_the_user_cache(
 
 def test_cache_dir_holds_the_cache(write_folder: Any, tmp_path: Path) -> None:
     root, cache_dir = write_folder(), tmp_path / "deep" / "cache"
-    InteractionFolder(root, k=3, cache_dir=cache_dir)
+    InteractionFolder(root, cache_dir=cache_dir)
     assert len(list(cache_dir.iterdir())) == 1
     assert not (root / "processed").exists()
 
@@ -374,14 +404,14 @@ def test_a_full_cache_dir_is_read_without_writing(
     write_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, cache_dir = write_folder(), tmp_path / "cache"
-    InteractionFolder(root, k=3, cache_dir=cache_dir)
+    InteractionFolder(root, cache_dir=cache_dir)
     monkeypatch.setattr(module, "write_cache", lambda *_: pytest.fail("wrote"))
     monkeypatch.setattr(InteractionFolder, "_prepare_cache_folder", lambda _: pytest.fail("wrote"))
-    InteractionFolder(root, k=3, cache_dir=cache_dir)
+    InteractionFolder(root, cache_dir=cache_dir)
 
 
 def test_a_copied_folder_shares_the_file_name(write_folder: Any, tmp_path: Path) -> None:
     root = write_folder()
     copied = Path(shutil.copytree(root, tmp_path / "copy"))
-    names = {Path(InteractionFolder(path, k=3).processed_paths[0]).name for path in (root, copied)}
+    names = {Path(InteractionFolder(path).processed_paths[0]).name for path in (root, copied)}
     assert len(names) == 1

@@ -1,4 +1,5 @@
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import (
     INTERACTS,
+    REV_INTERACTS,
     SEMANTIC,
     edge_label_index,
-    knn_edge_type,
+    fingerprint,
     modalities,
     num_items,
     num_users,
@@ -18,6 +20,7 @@ from mentor_pyg.data import (
     validate_data,
 )
 from mentor_pyg.datasets import SYNTHETIC_SIZES, SyntheticMultimodal, SyntheticSize
+from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 
 
 def all_interactions(data: HeteroData) -> Tensor:
@@ -68,9 +71,7 @@ def test_baby_size_is_that_of_the_real_data() -> None:
 
 def test_seed_decides_everything() -> None:
     first, again, other = (SyntheticMultimodal("tiny", seed=seed)[0] for seed in (3, 3, 4))
-    for store, same in zip(first.stores, again.stores, strict=True):
-        for key, value in store.items():
-            assert torch.equal(value, same[key]) if torch.is_tensor(value) else value == same[key]
+    assert fingerprint(first) == fingerprint(again)
     assert not torch.equal(first[INTERACTS].edge_index, other[INTERACTS].edge_index)
     assert not torch.equal(first["item"].x_visual, other["item"].x_visual)
 
@@ -100,7 +101,8 @@ def test_features_carry_signal(modality: str) -> None:
 
 
 def test_neighbours_predict_held_out_interactions() -> None:
-    data = SyntheticMultimodal("demo")[0]
+    made = ItemKNNGraph(10, cache=False)(SyntheticMultimodal("demo")[0])
+    data = MergeItemGraphs()(made)
     seen = torch.zeros(num_users(data), num_items(data))
     seen[tuple(data[INTERACTS].edge_index)] = 1
     graph = torch.zeros(num_items(data), num_items(data))
@@ -116,49 +118,54 @@ def test_neighbours_predict_held_out_interactions() -> None:
 def test_any_modalities(names: tuple[str, ...]) -> None:
     data = SyntheticMultimodal("tiny", modalities=names)[0]
     assert set(modalities(data)) == set(names)
-    assert (SEMANTIC in data.edge_types) == bool(names)
+    assert data.edge_types == [INTERACTS, REV_INTERACTS]  # facts only
     check_size(data, SYNTHETIC_SIZES["tiny"])
 
 
 def test_missing_share() -> None:
-    data = SyntheticMultimodal("tiny", missing=0.25, k=5)[0]
+    data = SyntheticMultimodal("tiny", missing=0.25)[0]
     for modality in ("visual", "textual"):
         present = presence(data, modality)
         assert int(present.sum()) == 60
         assert not data["item"][f"x_{modality}"][~present].any()
-        assert data[knn_edge_type(modality)].edge_index.size(1) == 60 * 5
     assert not torch.equal(data["item"].has_visual, data["item"].has_textual)
-
-
-def test_weights_and_k() -> None:
-    data = SyntheticMultimodal("tiny", k=4, modality_weights={"visual": 0.5, "textual": 0.5})[0]
-    assert data[knn_edge_type("visual")].merge_weight == 0.5
-    assert data[knn_edge_type("visual")].edge_index.size(1) == 80 * 4
 
 
 def test_custom_size() -> None:
     size = SyntheticSize(num_users=10, num_items=40, num_train=30, num_val=10, num_test=15)
-    data = SyntheticMultimodal(size, k=3)[0]
+    data = SyntheticMultimodal(size)[0]
     check_size(data, size)
-    assert "num_users=10" in repr(SyntheticMultimodal(size, k=3))
+    assert "num_users=10" in repr(SyntheticMultimodal(size))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"size": "huge"}, r"'size'.*\['baby', 'demo', 'tiny'\].*'huge'"),
-        ({"k": 0}, "'k' needs to be a positive integer"),
-        ({"k": 80}, r"'k' needs.*smaller.*80 \(got 80\)"),
         ({"missing": 1.0}, "'missing'.*below 1"),
         ({"missing": -0.1}, "'missing'.*at least 0"),
         ({"modalities": ("visual", "visual")}, "'modalities'.*once"),
         ({"modalities": ("id",)}, "'modalities'.*'id'"),
-        ({"modality_weights": {"visual": 1.0, "acoustic": 1.0}}, "'modality_weights'.*acoustic"),
     ],
 )
 def test_refuses_arguments(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SyntheticMultimodal(**{"size": "tiny", **arguments})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        ((10,), {}),
+        ((10, None, ("visual",), 0.1), {}),
+        ((), {"k": 10, "modality_weights": None}),
+    ],
+)
+def test_refuses_the_settings_of_models(
+    arguments: tuple[Any, ...], settings: dict[str, Any]
+) -> None:
+    with pytest.raises(TypeError, match=r"SyntheticMultimodal .*of the model now.*MENTORConfig"):
+        SyntheticMultimodal("tiny", 0, *arguments, **settings)
 
 
 def test_refuses_one_name_as_modalities() -> None:

@@ -16,7 +16,7 @@ def knn_data(*names: str) -> HeteroData:
     data["item"].num_nodes = 9
     for name in names:
         data["item"][f"x_{name}"] = torch.randn(9, 4, generator=generator)
-    return ItemKNNGraph(k=3)(data) if names else data
+    return ItemKNNGraph(k=3, cache=False)(data) if names else data
 
 
 def dense(data: HeteroData, edge_type: tuple[str, str, str], binary: bool = False) -> Tensor:
@@ -55,7 +55,8 @@ def test_default_weights(names: tuple[str, ...], weights: dict[str, float]) -> N
 def test_an_item_without_a_modality_keeps_its_row_sum() -> None:
     data = knn_data("visual", "textual")
     data["item"].has_visual = torch.arange(9) != 2
-    out = MergeItemGraphs()(ItemKNNGraph(k=3)(data))
+    del data[knn_edge_type("visual")]  # of other items
+    out = MergeItemGraphs()(ItemKNNGraph(k=3, cache=False)(data))
     torch.testing.assert_close(dense(out, SEMANTIC).sum(dim=1), torch.ones(9))
     assert not dense(out, knn_edge_type("visual"))[2].any()
     torch.testing.assert_close(
@@ -70,6 +71,41 @@ def test_leaves_the_input_alone() -> None:
     assert str(data) == str(before)
     assert SEMANTIC not in data.edge_types
     assert "merge_weight" not in data[knn_edge_type("visual")]
+
+
+def test_the_same_weights_leave_what_is_there() -> None:
+    first = MergeItemGraphs({"visual": 0.5, "textual": 0.5})(knn_data("visual", "textual"))
+    weight = first[SEMANTIC].edge_weight
+    again = MergeItemGraphs({"textual": 0.5, "visual": 0.5})(first)
+    assert again[SEMANTIC].edge_weight is weight
+
+
+def test_other_weights_replace_what_a_transform_made() -> None:
+    data = knn_data("visual", "textual")
+    weights = {"visual": 0.3, "textual": 0.7}
+    first = MergeItemGraphs()(data)
+    second, expected = (MergeItemGraphs(weights)(x) for x in (first, data))
+    assert torch.equal(dense(second, SEMANTIC), dense(expected, SEMANTIC))
+    assert not torch.equal(dense(first, SEMANTIC), dense(second, SEMANTIC))
+    assert first[knn_edge_type("visual")].merge_weight == 0.1
+    assert second[knn_edge_type("visual")].merge_weight == 0.3
+
+
+def test_a_modality_that_came_later_is_merged() -> None:
+    data = MergeItemGraphs()(knn_data("visual"))
+    data["item"].x_acoustic = torch.rand(9, 4)
+    data[knn_edge_type("acoustic")].edge_index = torch.tensor([[0], [1]])  # somebody's own
+    out = MergeItemGraphs()(data)
+    assert dense(out, SEMANTIC)[1, 0] == 0.5
+    assert out[knn_edge_type("acoustic")].merge_weight == 0.5
+
+
+def test_keeps_a_merged_graph_of_your_own() -> None:
+    for data in (knn_data("visual"), knn_data()):
+        data[SEMANTIC].edge_index, data[SEMANTIC].edge_weight = torch.tensor([[0], [1]]), [1.0]
+        out = MergeItemGraphs()(data)
+        assert str(out) == str(data)
+        assert out[SEMANTIC].edge_index is data[SEMANTIC].edge_index
 
 
 def test_functional_name_and_repr() -> None:

@@ -48,6 +48,15 @@ def test_counts_per_user(
     validate_data(data)
 
 
+def test_a_share_that_is_a_whole_number_loses_none_to_rounding() -> None:
+    assert 50 * 0.58 < 29  # in floating point
+    data = HeteroData()
+    data["user"].num_nodes, data["item"].num_nodes = 1, 50
+    data[INTERACTS].edge_index = torch.stack([torch.zeros(50, dtype=torch.long), torch.arange(50)])
+    store = RandomInteractionSplit(val_ratio=0.58, test_ratio=0.1)(data)[INTERACTS]
+    assert store.val_edge_label_index.size(1) == 29
+
+
 def test_splits_partition_the_interactions() -> None:
     data = unsplit_data()
     store = RandomInteractionSplit()(data)[INTERACTS]

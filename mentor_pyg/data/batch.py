@@ -1,0 +1,17 @@
+"""What one training step is about."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Batch"]
+
+
+class Batch(NamedTuple):
+    """Ids of users, of items they interacted with, and of items they did not, all ``[batch]``."""
+
+    user: Tensor
+    pos_item: Tensor
+    neg_item: Tensor
