@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -16,9 +16,10 @@ from torch_geometric.metrics import (
     LinkPredRecall,
 )
 
-from mentor_pyg.data import INTERACTS, Representations, edge_label_index, num_items, num_users
+from mentor_pyg.data import Scorer, edge_label_index, num_items, num_users
 from mentor_pyg.graph import ItemLists
-from mentor_pyg.ops import masked_topk
+from mentor_pyg.ops import rank_items, seen_items
+from mentor_pyg.ops.ranking import check_integer
 from mentor_pyg.typing import Split
 
 __all__ = ["METRICS", "full_ranking", "ranking_metrics"]
@@ -31,10 +32,11 @@ METRICS = {
 }
 """The metrics by the first half of their key, *e.g.* ``"recall@20"``."""
 
+_USERS_AT_ONCE = 2**16  # Bounds the memory of the metrics; most datasets are measured at once.
 
-@torch.no_grad()
+
 def full_ranking(
-    reps: Representations,
+    scorer: Scorer,
     data: HeteroData,
     split: Split = "test",
     k: Sequence[int] | int = (10, 20),
@@ -49,7 +51,8 @@ def full_ranking(
     other splits are not, as in the field's published results.
 
     Args:
-        reps: Fresh representations, ``model.encode(data)``.
+        scorer: What scores the items: fresh representations, ``model.encode(data)``, or another
+            :class:`~mentor_pyg.data.Scorer`.
         data: The dataset.
         split: ``"val"`` or ``"test"``.
         k: The lengths of ranking to measure.
@@ -62,21 +65,15 @@ def full_ranking(
         The averages under keys such as ``"recall@20"``.
 
     Raises:
-        ValueError: If an argument is out of range or no user is left to rank.
+        TypeError: If ``scorer`` is none, or a ``k`` is no integer.
+        ValueError: If an argument is out of range, the scores cannot be ranked or no user is
+            left to rank.
     """
     if split not in ("val", "test"):
         raise ValueError(f"'split' needs to be 'val' or 'test' (got {split!r})")
-    if batch_size < 1:
-        raise ValueError(f"'batch_size' needs to be at least 1 (got {batch_size})")
-    if isinstance(k, int):
-        k = (k,)
-    items = num_items(data)
-    if not k or not all(isinstance(n, int) and 0 < n <= items for n in k):
-        raise ValueError(
-            f"'k' needs positive integers up to the number of items, {items} (got {tuple(k)})"
-        )
-    _check_fits(reps, data)
-    seen = ItemLists.from_edge_index(data[INTERACTS].edge_index, num_users(data))
+    lengths = _lengths(k, num_items(data))
+    _check_fits(scorer, data)
+    seen = seen_items(data, ("train",))
     labels = ItemLists.from_edge_index(edge_label_index(data, split), num_users(data))
     wanted = labels.count > 0
     if not keep_cold_users:
@@ -85,15 +82,11 @@ def full_ranking(
     if users.numel() == 0:
         raise ValueError(f"no user of the {split} split is left to rank")
 
-    with _double_precision():
-        collection = _collection(k, metrics).to(users.device)
-        item = reps.item["fused"]
-        buffer = item.new_empty(min(batch_size, users.numel()), items)
-        for batch in users.split(batch_size):
-            user = reps.user["fused"][batch]
-            _, ranked = masked_topk(user, item, max(k), seen.of(batch), buffer=buffer)
-            collection.update(ranked, torch.stack(labels.of(batch)))
-        return {key: float(value) for key, value in collection.compute().items()}
+    collection = _collection(lengths, metrics, users.device)
+    for some in users.split(_USERS_AT_ONCE):
+        ranked, _ = rank_items(scorer, some, max(lengths), seen, batch_size=batch_size)
+        _update(collection, ranked.to(users.device), torch.stack(labels.of(some)))
+    return {key: float(value) for key, value in collection.compute().items()}
 
 
 def ranking_metrics(
@@ -113,35 +106,51 @@ def ranking_metrics(
     """
     if max(k) > ranked.size(1):
         raise ValueError(f"'ranked' holds {ranked.size(1)} items per user, but 'k' asks {max(k)}")
-    with _double_precision():
-        collection = _collection(k, metrics).to(ranked.device)
-        collection.update(ranked, labels)
-        return {key: float(value) for key, value in collection.compute().items()}
+    collection = _collection(k, metrics, ranked.device)
+    _update(collection, ranked, labels)
+    return {key: float(value) for key, value in collection.compute().items()}
 
 
-def _collection(k: Sequence[int], metrics: Sequence[str]) -> LinkPredMetricCollection:
+def _lengths(k: Sequence[int] | int, num_items: int) -> list[int]:
+    several = k if isinstance(k, Iterable) else (k,)
+    lengths = [check_integer("k", length) for length in several]
+    if not lengths or not 0 < min(lengths) <= max(lengths) <= num_items:
+        raise ValueError(
+            f"'k' needs positive integers up to the number of items, {num_items} "
+            f"(got {tuple(lengths)})"
+        )
+    return lengths
+
+
+def _check_fits(scorer: Scorer, data: HeteroData) -> None:
+    if not isinstance(scorer, Scorer):
+        raise TypeError(
+            f"'scorer' needs to have num_users, num_items and scores(user), as model.encode(data) "
+            f"has (got {type(scorer).__name__})"
+        )
+    got = (scorer.num_users, scorer.num_items)
+    if got != (num_users(data), num_items(data)):
+        raise ValueError(
+            f"'scorer' is of {got[0]} users and {got[1]} items, but 'data' has {num_users(data)} "
+            f"and {num_items(data)}"
+        )
+
+
+def _collection(
+    k: Sequence[int], metrics: Sequence[str], device: torch.device
+) -> LinkPredMetricCollection:
     if isinstance(metrics, str) or not metrics:
         raise ValueError(f"'metrics' needs a sequence of names (got {metrics!r})")
     if unknown := sorted(set(metrics).difference(METRICS)):
         raise ValueError(f"'metrics' needs names among {list(METRICS)} (got {unknown})")
-    return LinkPredMetricCollection({f"{m}@{n}": METRICS[m](k=n) for m in metrics for n in k})
+    with _double_precision():
+        found = {f"{m}@{n}": METRICS[m](k=n) for m in metrics for n in k}
+        return LinkPredMetricCollection(found).to(device)
 
 
-def _check_fits(reps: Representations, data: HeteroData) -> None:
-    if "fused" not in reps.views:
-        raise ValueError(f"'reps' needs the view 'fused', which ranks (got {list(reps.views)})")
-    got = (reps.user["fused"].size(0), reps.item["fused"].size(0))
-    if got != (num_users(data), num_items(data)):
-        raise ValueError(
-            f"'reps' is of {got[0]} users and {got[1]} items, but 'data' has {num_users(data)} "
-            f"and {num_items(data)}"
-        )
-    for nodes in (reps.user["fused"], reps.item["fused"]):
-        if not bool(nodes.isfinite().all()):
-            raise ValueError(
-                "'reps' holds infinite or NaN values, which cannot be ranked; the parameters "
-                "they come from are spoilt, so train with a lower learning rate"
-            )
+def _update(collection: LinkPredMetricCollection, ranked: Tensor, labels: Tensor) -> None:
+    with _double_precision():
+        collection.update(ranked, labels)
 
 
 @contextmanager

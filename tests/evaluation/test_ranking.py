@@ -1,7 +1,9 @@
 import math
 from collections import defaultdict
 from statistics import fmean
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, ITEM, USER, Representations, edge_label_index
 from mentor_pyg.datasets import SyntheticMultimodal
-from mentor_pyg.evaluation import METRICS, full_ranking, ranking_metrics
+from mentor_pyg.evaluation import METRICS, full_ranking, ranking, ranking_metrics
 from mentor_pyg.typing import Split
 
 
@@ -48,12 +50,16 @@ def normalised_gain(hits: list[bool], relevant: int) -> float:
     return sum(g for g, hit in zip(gain, hits, strict=True) if hit) / best
 
 
+def all_scores(reps: Representations) -> Tensor:
+    return reps.user["fused"].double() @ reps.item["fused"].double().t()
+
+
 def naive_ranking(
-    reps: Representations, data: HeteroData, split: Split, k: int, keep_cold_users: bool = False
+    scores: Tensor, data: HeteroData, split: Split, k: int, keep_cold_users: bool = False
 ) -> dict[str, float]:
     """Sort all unseen items of one user after the other."""
     seen, labels = by_user(data[INTERACTS].edge_index), by_user(edge_label_index(data, split))
-    score = (reps.user["fused"].double() @ reps.item["fused"].double().t()).tolist()
+    score = scores.tolist()
     values = defaultdict(list)
     for user, relevant in labels.items():
         if not seen[user] and not keep_cold_users:
@@ -82,33 +88,48 @@ def data() -> HeteroData:
     return data
 
 
-@pytest.mark.parametrize("keep_cold_users", [False, True])
-@pytest.mark.parametrize("k", [1, 7, 20, 80])
-@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize(
+    ("split", "k", "keep_cold_users"),
+    [("val", 20, False), ("test", 1, False), ("test", 7, True), ("test", 80, False)],
+)
 def test_equals_naive_ranking(
     data: HeteroData, split: Split, k: int, keep_cold_users: bool
 ) -> None:
     reps = representations(data)
-    expected = naive_ranking(reps, data, split, k, keep_cold_users)
+    expected = naive_ranking(all_scores(reps), data, split, k, keep_cold_users)
     actual = full_ranking(reps, data, split, k, keep_cold_users=keep_cold_users)
     assert actual == pytest.approx(expected, rel=0, abs=1e-12)
 
 
-def test_cold_users_count_only_if_asked_for(data: HeteroData) -> None:
+@pytest.mark.parametrize("at_once", [7, 2**16])
+@pytest.mark.parametrize("batch_size", [1, 58])
+def test_blocks_do_not_matter(
+    data: HeteroData, batch_size: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reps = representations(data)
-    assert full_ranking(reps, data) != full_ranking(reps, data, keep_cold_users=True)
-
-
-def test_splits_differ(data: HeteroData) -> None:
-    reps = representations(data)
-    assert full_ranking(reps, data, "val", 20) != full_ranking(reps, data, "test", 20)
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 58, 59, 10_000])
-def test_batch_size_does_not_matter(data: HeteroData, batch_size: int) -> None:
-    reps = representations(data)
+    expected = full_ranking(reps, data)
+    monkeypatch.setattr(ranking, "_USERS_AT_ONCE", at_once)
     actual = full_ranking(reps, data, batch_size=batch_size)
-    assert actual == pytest.approx(full_ranking(reps, data), rel=0, abs=1e-12)
+    assert actual == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+class Distances:
+    """A scorer that is no dot product: minus the distance to a point per user and item."""
+
+    def __init__(self, user: Tensor, item: Tensor) -> None:
+        self.user, self.item = user, item
+        self.num_users, self.num_items = user.size(0), item.size(0)
+
+    def scores(self, user: Tensor) -> Tensor:
+        assert torch.get_default_dtype() == torch.float32  # Not that of the metrics.
+        return -torch.cdist(self.user[user], self.item)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_any_scorer_is_ranked(data: HeteroData, split: Split) -> None:
+    scorer = Distances(torch.randn(60, 3), torch.randn(80, 3))
+    expected = naive_ranking(scorer.scores(torch.arange(60)), data, split, 7)
+    assert full_ranking(scorer, data, split, 7) == pytest.approx(expected, rel=0, abs=1e-12)
 
 
 def test_order_of_edges_does_not_matter(data: HeteroData) -> None:
@@ -126,6 +147,7 @@ def test_one_or_several_k(data: HeteroData) -> None:
     several = full_ranking(reps, data, k=(20, 5))
     assert list(several) == [f"{metric}@{k}" for metric in METRICS for k in (20, 5)]
     assert full_ranking(reps, data, k=5) == full_ranking(reps, data, k=[5])
+    assert full_ranking(reps, data, k=np.int64(5)) == full_ranking(reps, data, k=np.array([5]))
     assert full_ranking(reps, data, k=5) == {
         key: several[key] for key in several if key.endswith("@5")
     }
@@ -163,7 +185,7 @@ def test_user_with_fewer_unseen_items_than_k() -> None:
     data = interactions(2, 6, {"train": train, "test": [(0, 4), (1, 5)]})
     reps = representations(data)
     for k in (3, 6):
-        expected = naive_ranking(reps, data, "test", k)
+        expected = naive_ranking(all_scores(reps), data, "test", k)
         assert full_ranking(reps, data, k=k) == pytest.approx(expected, rel=0, abs=1e-12)
 
 
@@ -194,6 +216,12 @@ def test_refuses_k(data: HeteroData, k: int | tuple[int, ...]) -> None:
         full_ranking(representations(data), data, k=k)
 
 
+@pytest.mark.parametrize("k", [True, 5.0, (5, 10.0), "5"])
+def test_refuses_k_that_is_no_integer(data: HeteroData, k: Any) -> None:
+    with pytest.raises(TypeError, match="'k' needs to be an integer"):
+        full_ranking(representations(data), data, k=k)
+
+
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_refuses_batch_size(data: HeteroData, batch_size: int) -> None:
     with pytest.raises(ValueError, match="'batch_size' needs to be at least 1"):
@@ -219,7 +247,7 @@ def test_refuses_metrics(data: HeteroData) -> None:
 
 def test_refuses_other_representations(data: HeteroData) -> None:
     other = representations(interactions(60, 79, {}))
-    with pytest.raises(ValueError, match="'reps' is of 60 users and 79 items, but 'data' has 60"):
+    with pytest.raises(ValueError, match="'scorer' is of 60 users and 79 items, but 'data' has 60"):
         full_ranking(other, data)
 
 
@@ -255,13 +283,17 @@ def test_made_rankings_that_are_too_short() -> None:
         ranking_metrics(torch.zeros(2, 3, dtype=torch.long), torch.zeros(2, 1).long(), (2, 5))
 
 
-def test_refuses_representations_that_cannot_be_ranked(tiny_data: HeteroData) -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_refuses_scores_that_cannot_be_ranked(value: float, tiny_data: HeteroData) -> None:
     user, item = torch.rand(60, 4), torch.rand(80, 4)
-    user[3, 1] = float("nan")
+    user[3, 1] = value
     with pytest.raises(ValueError, match="infinite or NaN values"):
         full_ranking(Representations({"fused": user}, {"fused": item}), tiny_data)
-    with pytest.raises(ValueError, match="needs the view 'fused'"):
-        full_ranking(Representations({"id": user}, {"id": item}), tiny_data)
+
+
+def test_refuses_what_is_no_scorer(tiny_data: HeteroData) -> None:
+    with pytest.raises(TypeError, match=r"'scorer' needs to have num_users, .* \(got Tensor\)"):
+        full_ranking(torch.rand(60, 80), tiny_data)
 
 
 @pytest.mark.parametrize("metrics", ["recall", ()])

@@ -1,0 +1,39 @@
+"""Original ids of users and items, and the bytes that keep them in a file of tensors."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+__all__ = ["RawIds", "from_bytes", "listed", "to_bytes"]
+
+RawIds: TypeAlias = Sequence[str | int | float]
+
+
+def listed(raw_id: Any) -> RawIds | None:
+    """Return original ids, a list, an array or a tensor, as a list of its own."""
+    if raw_id is None:
+        return None
+    return list(raw_id) if isinstance(raw_id, list | tuple) else raw_id.tolist()
+
+
+def to_bytes(ids: RawIds) -> Tensor:
+    """Return original ids as the UTF-8 bytes of a JSON list, uint8 ``[num_bytes]``."""
+    text = json.dumps(list(ids), ensure_ascii=False, default=lambda number: number.item())
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+
+def from_bytes(text: Tensor | None) -> RawIds | None:
+    """Return the original ids that :func:`to_bytes` wrote.
+
+    Raises:
+        ValueError: If these are no such bytes.
+    """
+    if text is None:
+        return None
+    ids = json.loads(text.numpy().tobytes())
+    if not isinstance(ids, list):
+        raise ValueError(f"original ids need to be a JSON list (got {ids!r})")
+    return ids
