@@ -1,14 +1,15 @@
-"""Recommenders, all through one protocol: encode, score, recommend, loss."""
+"""Recommenders, all through one protocol: prepare, represent, terms."""
 
-from mentor_pyg.models.base import Recommender
+from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.captured_step import CapturedStep
-from mentor_pyg.models.config import ModelConfig
+from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.files import load_model, save_model
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
-from mentor_pyg.models.mentor import MENTOR
-from mentor_pyg.models.mentor_config import MENTORConfig
-from mentor_pyg.models.random_draws import RandomDraws
-from mentor_pyg.models.registry import MODELS, build_model, load_model, save_model
+from mentor_pyg.models.mentor import MENTOR, MENTORConfig
+from mentor_pyg.models.objective import Objective, adam
+from mentor_pyg.models.registry import MODELS, build_model, register
+from mentor_pyg.models.step import Step
 
 __all__ = [
     "BPRMF",
@@ -16,13 +17,17 @@ __all__ = [
     "MODELS",
     "BPRMFConfig",
     "CapturedStep",
+    "Draws",
     "LightGCN",
     "LightGCNConfig",
     "MENTORConfig",
     "ModelConfig",
-    "RandomDraws",
+    "Objective",
     "Recommender",
+    "Step",
+    "adam",
     "build_model",
     "load_model",
+    "register",
     "save_model",
 ]

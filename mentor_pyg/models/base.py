@@ -1,105 +1,208 @@
-"""The protocol that every recommender keeps: encode, score, recommend, loss."""
+"""The protocol that every trained recommender keeps."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform, Compose
 
-from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
-from mentor_pyg.graph import ItemLists
-from mentor_pyg.models.config import ModelConfig
-from mentor_pyg.ops import recommend_items
+from mentor_pyg.config import AtLeastOne, Config
+from mentor_pyg.data import USER, Batch, Inputs, Representations, Scorer, Sizes
+from mentor_pyg.graph import Adjacency
+from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.objective import Objective
+from mentor_pyg.ops import recommend_items, seen_items
+from mentor_pyg.typing import Split
 
-__all__ = ["Recommender"]
+__all__ = ["ModelConfig", "Recommender"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Config):
+    """What the settings of all trained models share."""
+
+    embedding_dim: AtLeastOne = 64
+    """Width of a view."""
 
 
 class Recommender(nn.Module, ABC):
-    """Base of all models.
+    """Base of all trained models.
 
-    A model holds parameters and its config, nothing else: data comes in with every call and
-    results go out as values.
+    A model holds parameters, its sizes and its config, nothing else: what it reads comes in with
+    every call and results go out as values. A subclass names itself and its config, builds its
+    parameters from the sizes, and says in :meth:`graphs`, :meth:`represent` and :meth:`terms`
+    what it reads, what it makes of it and what it minimises.
 
     Args:
-        num_users: The number of users that the model has parameters for.
-        num_items: The number of items.
-        config: The settings.
+        sizes: The sizes of the dataset that the model has parameters for.
+        config: The settings; by default the config's defaults.
     """
+
+    name: ClassVar[str]
+    """The name under which the model is registered, saved and asked for."""
+    Config: ClassVar[type[ModelConfig]] = ModelConfig
+    """The class of its settings."""
+    uses_features: ClassVar[bool] = True
+    """Whether the model reads item features."""
 
     config: ModelConfig
 
-    def __init__(self, num_users: int, num_items: int, config: ModelConfig) -> None:
+    def __init__(self, sizes: Sizes, config: ModelConfig | None = None) -> None:
         super().__init__()
-        self.num_users = num_users
-        self.num_items = num_items
-        self.config = config
-
-    @property
-    def has_static_shapes(self) -> bool:
-        """Whether the shapes in :meth:`loss` depend on the size of the batch alone."""
-        return True
+        self.sizes = sizes
+        self.config = self.Config() if config is None else config
+        if not isinstance(self.config, self.Config):
+            raise TypeError(
+                f"'config' needs to be a {self.Config.__name__} (got {type(config).__name__})"
+            )
 
     @classmethod
-    @abstractmethod
     def from_data(cls, data: HeteroData, config: Any = None) -> Self:
         """Build a model with fresh parameters for the users, items and features of ``data``."""
+        return cls(Sizes.of(data, features=cls.uses_features), config)
+
+    @property
+    def num_users(self) -> int:
+        """The number of users that the model was built for."""
+        return self.sizes.num_users
+
+    @property
+    def num_items(self) -> int:
+        """The number of items that the model was built for."""
+        return self.sizes.num_items
+
+    # ---- what a subclass says -----------------------------------------------------------------
+
+    @classmethod
+    def transform(cls, config: Any) -> BaseTransform:
+        """Return what puts the graphs that the model needs into a dataset; nothing by default."""
+        return Compose([])
+
+    def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
+        """Return the adjacencies of a transformed dataset by name; none by default."""
+        return {}
 
     @abstractmethod
-    def encode(self, data: HeteroData) -> Representations:
+    def represent(self, inputs: Inputs) -> Representations:
         """Return the representations of all users and items, from the current parameters."""
 
     @abstractmethod
+    def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """Return the weighted loss terms by name; the training loss is their sum.
+
+        Args:
+            inputs: What :meth:`prepare` gave, or :meth:`resample` after it.
+            batch: Users, their positive and negative items ``[batch]``.
+            draws: Where all random numbers come from.
+        """
+
+    def scorer(self, inputs: Inputs) -> Scorer:
+        """Return what scores items: the representations, unless the model scores otherwise."""
+        return self.represent(inputs)
+
+    def resample(self, inputs: Inputs, epoch: int, generator: torch.Generator) -> Inputs:
+        """Return the inputs of an epoch, for models that draw a graph anew; unchanged by default.
+
+        Args:
+            inputs: What :meth:`prepare` gave; never what an earlier epoch had.
+            epoch: The epoch, from 0.
+            generator: Where random numbers come from, seeded by the run's seed and the epoch.
+        """
+        return inputs
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """Return what a step minimises, one after the other; all terms over all parameters."""
+        return (Objective(self.terms, [p for p in self.parameters() if p.requires_grad]),)
+
+    @property
+    def has_static_shapes(self) -> bool:
+        """Whether the shapes in :meth:`terms` depend on the size of the batch alone."""
+        return True
+
+    # ---- for everybody ------------------------------------------------------------------------
+
+    @final
+    def prepare(self, data: HeteroData) -> Inputs:
+        """Return what the model reads of a dataset, its graphs laid out, on the data's device.
+
+        Graphs that the dataset lacks are made here, by :meth:`transform`; the dataset is left as
+        it is. Everything takes the result in the dataset's place, and does not prepare it again.
+
+        Raises:
+            ValueError: If the model was built for another dataset.
+        """
+        self.check_fits(data)
+        data = self.transform(self.config)(data)
+        return Inputs.from_data(data, self.sizes.channels, self.graphs(data))
+
+    @final
+    def encode(self, data: HeteroData | Inputs) -> Representations:
+        """Return the representations of all users and items, as they are scored: without dropout.
+
+        Args:
+            data: The dataset, or what :meth:`prepare` made of it, which saves time.
+        """
+        inputs = self._inputs(data)
+        with self.evaluating():
+            return self.represent(inputs)
+
+    @final
     def loss(
-        self, data: HeteroData, user: Tensor, pos_item: Tensor, neg_item: Tensor
+        self,
+        data: HeteroData | Inputs,
+        user: Tensor,
+        pos_item: Tensor,
+        neg_item: Tensor,
+        draws: Draws | None = None,
     ) -> dict[str, Tensor]:
         """Return the weighted loss terms by name; the training loss is their sum.
 
         Args:
-            data: The dataset.
+            data: The dataset, or what :meth:`prepare` made of it, which saves time.
             user: User ids ``[batch]``.
             pos_item: Items that the users interacted with ``[batch]``.
             neg_item: Items that they did not ``[batch]``.
+            draws: Random numbers to use in place of fresh ones.
         """
+        return self.terms(self._inputs(data), Batch(user, pos_item, neg_item), draws or Draws())
 
-    def score(self, reps: Representations, user: Tensor, item: Tensor) -> Tensor:
-        """Return the dot product of fused users and items, over the last dimension.
-
-        Args:
-            reps: What :meth:`encode` gave.
-            user: User ids of any shape.
-            item: Item ids of a shape that broadcasts with the users'.
-        """
-        # Not by indexing, whose backward adds up in any order where there are several threads.
-        users = F.embedding(user, reps.user["fused"])
-        items = F.embedding(item, reps.item["fused"])
-        return (users * items).sum(dim=-1)
-
+    @final
     @torch.no_grad()
     def recommend(
-        self, data: HeteroData, user: Tensor, k: int = 20, exclude_seen: bool = True
+        self,
+        data: HeteroData,
+        user: int | str | Sequence[int | str] | Tensor,
+        k: int = 20,
+        exclude_seen: bool = True,
+        exclude: Sequence[Split] = ("train",),
     ) -> tuple[Tensor, Tensor]:
         """Return the best items for some users.
 
-        The representations are encoded afresh; to serve many requests, export them once (see
+        The model is run afresh; to serve many requests, export it once (see
         :mod:`mentor_pyg.export`).
 
         Args:
             data: The dataset.
-            user: User ids ``[batch]``.
+            user: One user or several, by number or, as text, by original id (see
+                :func:`mentor_pyg.ops.user_ids`).
             k: The number of items.
-            exclude_seen: Whether to leave out what the users interacted with in training.
+            exclude_seen: Whether to leave out what the users interacted with.
+            exclude: The splits that hold it.
 
         Returns:
-            Item ids and scores, both ``[batch, k]``, best first. Ids are -1 where a user has
-            fewer than ``k`` unseen items.
+            Item ids and scores, both ``[batch, k]``, best first; ``batch`` is 1 for a single
+            user. Ids are -1 where a user has fewer than ``k`` items left.
 
         Raises:
-            TypeError: If ``data`` is no dataset.
-            ValueError: If a user id or ``k`` is out of range.
+            TypeError: If ``data`` is no dataset, or ``k`` no integer.
+            ValueError: If a user or ``k`` is out of range, or ``data`` has no such split.
         """
         if not isinstance(data, HeteroData):
             raise TypeError(
@@ -107,18 +210,46 @@ class Recommender(nn.Module, ABC):
                 f"data of its own: call recommend(data, user, k), or recommend(user, k) of "
                 f"mentor_pyg.EmbeddingTables.from_model(model, data)"
             )
-        reps = self.encode(data)
-        seen = None
-        if exclude_seen:
-            seen = ItemLists.from_edge_index(data[INTERACTS].edge_index, self.num_users)
-        return recommend_items(reps.user["fused"], reps.item["fused"], user, k, seen)
+        inputs = self.prepare(data)
+        seen = seen_items(data, exclude) if exclude_seen else None
+        with self.evaluating():
+            scorer = self.scorer(inputs)
+            return recommend_items(scorer, user, k, seen, raw_id=data[USER].get("raw_id"))
 
+    @final
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Run in evaluation mode for a while; every module has its own mode back afterwards."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+    @final
     def check_fits(self, data: HeteroData) -> None:
-        """Raise a ``ValueError`` if the model was built for other numbers of users or items."""
-        got = (num_users(data), num_items(data))
-        if got != (self.num_users, self.num_items):
+        """Raise a ``ValueError`` if the model was built for data of other sizes."""
+        self._check_fits(Sizes.of(data, features=self.uses_features), "data")
+
+    def _inputs(self, data: HeteroData | Inputs) -> Inputs:
+        if not isinstance(data, Inputs):
+            return self.prepare(data)
+        channels = {m: x.size(1) for m, x in data.features.items()}
+        self._check_fits(Sizes(data.num_users, data.num_items, channels), "inputs")
+        return data
+
+    def _check_fits(self, got: Sizes, name: str) -> None:
+        mend = f"build one with {type(self).__name__}.from_data(data, config)"
+        counts = (got.num_users, got.num_items)
+        if counts != (self.num_users, self.num_items):
             raise ValueError(
-                f"'data' has {got[0]} users and {got[1]} items, but the model was built for "
-                f"{self.num_users} and {self.num_items}; build one with "
-                f"{type(self).__name__}.from_data(data, config)"
+                f"'{name}' has {counts[0]} users and {counts[1]} items, but the model was built "
+                f"for {self.num_users} and {self.num_items}; {mend}"
+            )
+        if self.uses_features and got.channels != self.sizes.channels:
+            raise ValueError(
+                f"'{name}' has features of the widths {dict(got.channels)}, but the model was "
+                f"built for {dict(self.sizes.channels)}; {mend}"
             )

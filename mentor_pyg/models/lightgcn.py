@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import Representations
-from mentor_pyg.graph import interaction_adjacency
+from mentor_pyg.config import Count
+from mentor_pyg.data import INTERACTS, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
-from mentor_pyg.models.config import check_at_least_zero
+from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation
 
 __all__ = ["LightGCN", "LightGCNConfig"]
@@ -20,16 +21,13 @@ __all__ = ["LightGCN", "LightGCNConfig"]
 class LightGCNConfig(BPRMFConfig):
     """Settings of :class:`LightGCN`."""
 
-    num_layers: int = 3
+    num_layers: Count = 3
     """Layers of propagation."""
     backend: str = "auto"
     """How :func:`mentor_pyg.ops.propagate` runs."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least_zero(self, "num_layers")
 
-
+@register
 class LightGCN(BPRMF):
     r"""Matrix factorisation whose tables are propagated over the interactions.
 
@@ -38,25 +36,28 @@ class LightGCN(BPRMF):
     on the tables, before propagation.
 
     Args:
-        num_users: The number of users.
-        num_items: The number of items.
+        sizes: The numbers of users and items.
         config: The settings.
     """
 
+    name = "lightgcn"
+    Config = LightGCNConfig
     config: LightGCNConfig
 
-    def __init__(
-        self, num_users: int, num_items: int, config: LightGCNConfig | None = None
-    ) -> None:
-        super().__init__(num_users, num_items, config or LightGCNConfig())
+    def __init__(self, sizes: Sizes, config: LightGCNConfig | None = None) -> None:
+        super().__init__(sizes, config)
         self.propagation = LayeredPropagation(
             self.config.num_layers, layer_readout="mean", backend=self.config.backend
         )
 
-    def encode(self, data: HeteroData) -> Representations:
+    def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
+        """Return the graph of the interactions."""
+        edge_index = data[INTERACTS].edge_index
+        return {"interaction": interaction_adjacency(edge_index, self.num_users, self.num_items)}
+
+    def represent(self, inputs: Inputs) -> Representations:
         """Return the propagated tables as the fused view."""
-        self.check_fits(data)
         x = torch.cat([self.user_embedding, self.item_embedding])
-        h = self.propagation(x, interaction_adjacency(data))
+        h = self.propagation(x, inputs.graphs["interaction"])
         user, item = h.split([self.num_users, self.num_items])
         return Representations({"fused": user}, {"fused": item})

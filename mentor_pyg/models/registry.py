@@ -1,90 +1,71 @@
-"""Models to safetensors files and back; nothing is unpickled."""
+"""The models by name."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-import safetensors
-import safetensors.torch
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.models.base import Recommender
-from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
-from mentor_pyg.models.config import ModelConfig
-from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
-from mentor_pyg.models.mentor import MENTOR
-from mentor_pyg.models.mentor_config import MENTORConfig
+from mentor_pyg.models.base import ModelConfig, Recommender
 
-__all__ = ["MODELS", "build_model", "load_model", "save_model"]
+__all__ = ["MODELS", "build_model", "find_model", "register"]
 
-MODELS: dict[str, tuple[type[Recommender], type[ModelConfig]]] = {
-    "mentor": (MENTOR, MENTORConfig),
-    "lightgcn": (LightGCN, LightGCNConfig),
-    "bprmf": (BPRMF, BPRMFConfig),
-}
-"""The models by name, each with its config."""
+MODELS: dict[str, type[Recommender]] = {}
+"""The registered models by name."""
+
+_Model = TypeVar("_Model", bound=type[Recommender])
 
 
-def build_model(name: str, data: HeteroData, settings: dict[str, object]) -> Recommender:
-    """Build a model with fresh parameters from its name and settings.
+def register(model: _Model) -> _Model:
+    """Add a model class, so that its name can be trained and its files can be loaded.
+
+    For use as a decorator, from this library or from outside. A class that is defined again, as
+    a notebook does, takes the place of its earlier self.
+
+    Raises:
+        TypeError: If it is no :class:`Recommender` class.
+        ValueError: If it has no name or config of its own, or another class has the name.
+    """
+    if not (isinstance(model, type) and issubclass(model, Recommender)):
+        raise TypeError(f"'model' needs to be a subclass of Recommender (got {model!r})")
+    name, config = vars(model).get("name"), model.Config
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{model.__name__} needs a 'name' of its own to be registered")
+    if not (isinstance(config, type) and issubclass(config, ModelConfig)):
+        raise ValueError(f"{model.__name__}.Config needs to be a ModelConfig class (got {config})")
+    other = MODELS.get(name, model)
+    if class_path(other) != class_path(model):
+        raise ValueError(
+            f"the name {name!r} belongs to {class_path(other)}; give {model.__name__} another one"
+        )
+    MODELS[name] = model
+    return model
+
+
+def class_path(model: type[Recommender]) -> str:
+    """Return where a class is defined, as ``module:name``."""
+    return f"{model.__module__}:{model.__qualname__}"
+
+
+def find_model(name: str) -> type[Recommender]:
+    """Return the model class of a name.
+
+    Raises:
+        ValueError: If the name is unknown; the message lists the known ones.
+    """
+    if name not in MODELS:
+        raise ValueError(f"'model' needs to be one of {sorted(MODELS)} (got {name!r})")
+    return MODELS[name]
+
+
+def build_model(
+    model: str | type[Recommender], data: HeteroData, settings: Mapping[str, Any] | None = None
+) -> Recommender:
+    """Build a model with fresh parameters from its name or class, and its settings.
 
     Raises:
         ValueError: If the name or a setting is unknown; the message lists the known ones.
     """
-    if name not in MODELS:
-        raise ValueError(f"'model' needs to be one of {list(MODELS)} (got {name!r})")
-    model_cls, config_cls = MODELS[name]
-    return model_cls.from_data(data, config_cls.from_dict(settings))
-
-
-def save_model(model: Recommender, path: str | Path) -> None:
-    """Write a model's parameters, name and config to a safetensors file.
-
-    Raises:
-        ValueError: If the model is of a class that is not in :data:`MODELS`.
-    """
-    names = [name for name, (cls, _) in MODELS.items() if type(model) is cls]
-    if not names:
-        raise ValueError(
-            f"'model' needs to be of a class in MODELS to be saved by name "
-            f"(got {type(model).__name__})"
-        )
-    metadata = {"model": names[0], "config": json.dumps(model.config.to_dict())}
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    safetensors.torch.save_file(tensors, path, metadata=metadata)
-
-
-def load_model(path: str | Path, data: HeteroData) -> Recommender:
-    """Build the model that :func:`save_model` wrote, for the dataset that it was trained on.
-
-    Raises:
-        ValueError: If the file is not such a file, or was trained on data of another size
-            or with other modalities.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        state = safetensors.torch.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
-    if not {"model", "config"} <= set(metadata):
-        raise ValueError(f"{path} does not say what model it holds; write it with save_model")
-    try:
-        model = build_model(metadata["model"], data, json.loads(metadata["config"]))
-    except ValueError as error:
-        raise ValueError(f"{path} does not hold a model that can be built: {error}") from error
-    expected = model.state_dict()
-    if differing := sorted(set(state) ^ set(expected)):
-        raise ValueError(
-            f"{path} and a model of 'data' do not both have {differing}; "
-            f"load it with the dataset it was trained on"
-        )
-    for name, tensor in state.items():
-        if tensor.shape != expected[name].shape:
-            raise ValueError(
-                f"{path} holds '{name}' of shape {list(tensor.shape)}, but 'data' needs "
-                f"{list(expected[name].shape)}; load it with the dataset it was trained on"
-            )
-    model.load_state_dict(state)
-    return model
+    cls = find_model(model) if isinstance(model, str) else model
+    return cls.from_data(data, cls.Config.from_dict(settings or {}))

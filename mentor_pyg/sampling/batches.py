@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, num_items, num_users
+from mentor_pyg.data import INTERACTS, Batch, num_items, num_users
 from mentor_pyg.sampling.negatives import UniformNegativeSampler
 
-__all__ = ["BPRBatches", "Batch"]
-
-
-class Batch(NamedTuple):
-    """Ids of users, of items they interacted with, and of items they did not, all ``[batch]``."""
-
-    user: Tensor
-    pos_item: Tensor
-    neg_item: Tensor
+__all__ = ["BPRBatches", "mix_seed"]
 
 
 class BPRBatches:
@@ -56,7 +47,7 @@ class BPRBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         device = self._edge_index.device
-        generator = torch.Generator(device).manual_seed(_mix(self.seed, self.epoch))
+        generator = torch.Generator(device).manual_seed(mix_seed(self.seed, self.epoch))
         perm = torch.randperm(self._edge_index.size(1), generator=generator, device=device)
         user, pos_item = self._edge_index[:, perm]
         neg_item = self._negatives.sample(user, generator)
@@ -65,6 +56,6 @@ class BPRBatches:
             yield Batch(user[part], pos_item[part], neg_item[part])
 
 
-def _mix(seed: int, epoch: int) -> int:
-    """Return one seed for a pair, such that neighbouring pairs do not share streams."""
+def mix_seed(seed: int, epoch: int) -> int:
+    """Return one seed for an epoch of a run; neighbouring pairs do not share streams."""
     return (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + 1) % 2**63

@@ -1,23 +1,37 @@
-"""What every recommender in ``MODELS`` promises."""
+"""What every recommender promises: ours, the example's with dropout, and outsiders."""
 
 import copy
 import json
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from examples.your_own_model import Content
 from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
 from mentor_pyg.datasets import SyntheticMultimodal, SyntheticSize
-from mentor_pyg.models import BPRMF, MODELS, Recommender
+from mentor_pyg.models import (
+    BPRMF,
+    MENTOR,
+    MODELS,
+    Draws,
+    LightGCN,
+    Recommender,
+    load_model,
+    save_model,
+)
 from mentor_pyg.sampling import Batch, BPRBatches
+from tests.models.outsiders import OUTSIDERS
+
+CLASSES = {cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, Content, *OUTSIDERS)}
 
 
 @pytest.fixture(scope="module")
 def data() -> HeteroData:
-    return SyntheticMultimodal("tiny", k=5)[0]
+    return SyntheticMultimodal("tiny")[0]
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +40,14 @@ def larger() -> HeteroData:
     return SyntheticMultimodal(size)[0]
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=CLASSES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
 def model(name: str, data: HeteroData) -> Recommender:
-    return MODELS[name][0].from_data(data)
+    return CLASSES[name].from_data(data)
 
 
 @pytest.fixture
@@ -46,15 +60,17 @@ def total(terms: dict[str, Tensor]) -> Tensor:
 
 
 def train(model: Recommender, data: HeteroData, steps: int, lr: float = 0.01) -> list[float]:
-    """Take Adam steps on one batch and return the losses."""
-    batch = next(iter(BPRBatches(data, 256, seed=1)))
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    """Take steps of every objective on one batch and return the losses of the last."""
+    batch, inputs = next(iter(BPRBatches(data, 256, seed=1))), model.prepare(data)
+    objectives = model.objectives()
+    optimizers = [o.optimizer(o.parameters, lr) for o in objectives]
     losses = []
     for _ in range(steps):
-        optimizer.zero_grad()
-        loss = total(model.loss(data, *batch))
-        loss.backward()
-        optimizer.step()
+        for objective, optimizer in zip(objectives, optimizers, strict=True):
+            optimizer.zero_grad()
+            loss = total(objective.terms(inputs, batch, Draws()))
+            loss.backward(inputs=list(objective.parameters))
+            optimizer.step()
         losses.append(loss.item())
     return losses
 
@@ -68,45 +84,53 @@ def attributes_of(model: Recommender) -> list[dict[str, object]]:
 
 
 def equal(a: Representations, b: Representations) -> bool:
-    return a.views == b.views and all(
-        torch.equal(a.user[v], b.user[v]) and torch.equal(a.item[v], b.item[v]) for v in a.views
-    )
+    sides = ((a.user, b.user), (a.item, b.item))
+    return all(x.keys() == y.keys() and all(torch.equal(x[v], y[v]) for v in x) for x, y in sides)
+
+
+def scores_of(model: Recommender, data: HeteroData) -> Tensor:
+    """Return the scores of all users and items, as they are ranked."""
+    with torch.no_grad(), model.evaluating():
+        return model.scorer(model.prepare(data)).scores(torch.arange(num_users(data)))
 
 
 def brute_force(
     model: Recommender, data: HeteroData, user: int, k: int, exclude_seen: bool
 ) -> list[tuple[int, float]]:
-    """Score one item after the other and sort."""
-    reps = model.encode(data)
+    """Sort the items of one user."""
+    scores = scores_of(model, data)[user].tolist()
     train_user, train_item = data[INTERACTS].edge_index
     seen = set(train_item[train_user == user].tolist()) if exclude_seen else set()
-    scored = [
-        (item, (reps.user["fused"][user] @ reps.item["fused"][item]).item())
-        for item in range(num_items(data))
-        if item not in seen
-    ]
+    scored = [(item, score) for item, score in enumerate(scores) if item not in seen]
     return sorted(scored, key=lambda pair: -pair[1])[:k]
 
 
+def test_all_of_ours_are_held() -> None:
+    assert {n for n, cls in MODELS.items() if cls.__module__.startswith("mentor_pyg")} <= set(
+        CLASSES
+    )
+
+
 def test_config(name: str, data: HeteroData) -> None:
-    model_class, config_class = MODELS[name]
+    model_class = CLASSES[name]
     model = model_class.from_data(data)
-    assert type(model.config) is config_class
-    assert model.config == config_class()
-    config = config_class(embedding_dim=8)
+    assert type(model.config) is model_class.Config
+    assert model.config == model_class.Config()
+    config = model_class.Config(embedding_dim=8)
     assert model_class.from_data(data, config).config is config
+    with pytest.raises(TypeError, match=rf"'config' needs to be a {model_class.Config.__name__}"):
+        model_class.from_data(data, {"embedding_dim": 8})
 
 
 def test_config_travels_through_json(name: str) -> None:
-    config_class = MODELS[name][1]
+    config_class = CLASSES[name].Config
     config = config_class(embedding_dim=8)
     again = config_class.from_dict(json.loads(json.dumps(config.to_dict())))
     assert again == config
-    assert hash(again) == hash(config)
 
 
 def test_config_refuses_unknown_keys(name: str) -> None:
-    config_class = MODELS[name][1]
+    config_class = CLASSES[name].Config
     with pytest.raises(ValueError, match=r"has no settings \['depth'\]; it has") as raised:
         config_class.from_dict({"embedding_dim": 8, "depth": 3})
     for field in fields(config_class):
@@ -114,23 +138,23 @@ def test_config_refuses_unknown_keys(name: str) -> None:
 
 
 def test_config_is_frozen_and_keyword_only(name: str) -> None:
-    config_class = MODELS[name][1]
+    config_class = CLASSES[name].Config
     with pytest.raises(FrozenInstanceError):
         config_class().embedding_dim = 8
     with pytest.raises(TypeError):
         config_class(8)
+    with pytest.raises(ValueError, match=r"'embedding_dim' needs to be at least 1 \(got 0\)"):
+        config_class(embedding_dim=0)
 
 
-def test_encode(model: Recommender, data: HeteroData) -> None:
+def test_represent(model: Recommender, data: HeteroData) -> None:
     reps = model.encode(data)
     assert isinstance(reps, Representations)
-    assert "fused" in reps.views
-    for view in reps.views:
-        user, item = reps.user[view], reps.item[view]
-        assert (user.size(0), item.size(0)) == (num_users(data), num_items(data))
-        assert user.size(1) == item.size(1)
-        assert user.isfinite().all()
-        assert item.isfinite().all()
+    for side, count in ((reps.user, num_users(data)), (reps.item, num_items(data))):
+        assert "fused" in side
+        for nodes in side.values():
+            assert nodes.size(0) == count
+            assert nodes.isfinite().all()
 
 
 def test_encode_is_deterministic_and_writes_nothing(model: Recommender, data: HeteroData) -> None:
@@ -139,15 +163,26 @@ def test_encode_is_deterministic_and_writes_nothing(model: Recommender, data: He
     stores = {key: set(data[key].keys()) for key in (*data.node_types, *data.edge_types)}
     random_state = torch.get_rng_state()
     first = model.encode(data)
-    model.train(not model.training)
+    model.eval()
     second = model.encode(data)
-    model.train(not model.training)
+    assert not model.training
+    model.train()
     assert equal(first, second)
     assert attributes_of(model) == attributes
     assert state.keys() == model.state_dict().keys()
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
-    assert {key: set(data[key].keys()) for key in stores} == stores
+    assert {key: set(data[key].keys()) for key in (*data.node_types, *data.edge_types)} == stores
     assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_inputs_stand_for_the_data(model: Recommender, data: HeteroData, batch: Batch) -> None:
+    inputs = model.prepare(data)
+    assert equal(model.encode(inputs), model.encode(data))
+    terms = []
+    for given in (inputs, data):
+        torch.manual_seed(4)
+        terms.append(model.loss(given, *batch))
+    assert all(torch.equal(terms[0][key], value) for key, value in terms[1].items())
 
 
 def test_loss_writes_no_attributes(model: Recommender, data: HeteroData, batch: Batch) -> None:
@@ -156,28 +191,24 @@ def test_loss_writes_no_attributes(model: Recommender, data: HeteroData, batch: 
     assert attributes_of(model) == attributes
 
 
-def test_score(model: Recommender, data: HeteroData) -> None:
-    reps = model.encode(data)
-    user, item = torch.tensor([0, 7, 7]), torch.tensor([3, 0, 79])
-    expected = (reps.user["fused"] @ reps.item["fused"].t())[user, item]
-    torch.testing.assert_close(model.score(reps, user, item), expected)
-    # One user against several items.
-    every = model.score(reps, user[:, None], torch.arange(num_items(data)))
-    torch.testing.assert_close(every, reps.user["fused"][user] @ reps.item["fused"].t())
-
-
-def test_loss_is_named_scalars(model: Recommender, data: HeteroData, batch: Batch) -> None:
-    terms = model.loss(data, *batch)
-    assert {"bpr", "reg"} <= set(terms)
-    for term in terms.values():
-        assert term.shape == ()
-        assert term.isfinite()
+def test_terms_are_named_scalars(model: Recommender, data: HeteroData, batch: Batch) -> None:
+    names: list[str] = []
+    for objective in model.objectives():
+        terms = objective.terms(model.prepare(data), batch, Draws())
+        names += terms
+        for term in terms.values():
+            assert term.shape == ()
+            assert term.isfinite()
+    assert len(names) == len(set(names)) > 0
 
 
 def test_every_parameter_gets_a_gradient(
     model: Recommender, data: HeteroData, batch: Batch
 ) -> None:
-    total(model.loss(data, *batch)).backward()
+    inputs = model.prepare(data)
+    for objective in model.objectives():
+        terms = objective.terms(inputs, batch, Draws())
+        total(terms).backward(inputs=list(objective.parameters))
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -192,7 +223,7 @@ def test_loss_is_a_function_of_the_seed(model: Recommender, data: HeteroData, ba
     assert {k: v.item() for k, v in first.items()} == {k: v.item() for k, v in second.items()}
 
 
-def test_loss_falls(name: str, model: Recommender, data: HeteroData) -> None:
+def test_loss_falls(model: Recommender, data: HeteroData) -> None:
     losses = train(model, data, steps=30)
     assert losses[-1] < 0.95 * losses[0]
 
@@ -201,25 +232,31 @@ def test_same_seed_same_parameters(name: str, data: HeteroData) -> None:
     states = []
     for _ in range(2):
         torch.manual_seed(11)
-        model = MODELS[name][0].from_data(data)
+        model = CLASSES[name].from_data(data)
         train(model, data, steps=3)
         states.append(model.state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 def test_state_dict_holds_all(name: str, model: Recommender, data: HeteroData) -> None:
-    other = MODELS[name][0].from_data(data)
+    other = CLASSES[name].from_data(data)
     assert not equal(other.encode(data), model.encode(data))
     other.load_state_dict(model.state_dict())
     assert equal(other.encode(data), model.encode(data))
     assert equal(copy.deepcopy(model).encode(data), model.encode(data))
 
 
-def test_reset_parameters(model: Recommender, data: HeteroData) -> None:
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    torch.manual_seed(5)
-    model.reset_parameters()
-    assert all(not torch.equal(before[key], value) for key, value in model.state_dict().items())
+def test_is_saved_and_loaded_without_the_data(
+    name: str, model: Recommender, data: HeteroData, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(model, path, data)
+    for again in (load_model(path), load_model(path, data)):
+        assert type(again) is CLASSES[name]
+        assert not again.training
+        assert again.config == model.config
+        assert again.sizes == model.sizes
+        assert equal(again.encode(data), model.encode(data))
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
@@ -284,6 +321,16 @@ def test_recommend_refuses_users(model: Recommender, data: HeteroData, user: lis
         model.recommend(data, torch.tensor(user))
 
 
+def test_recommends_in_training_mode_what_it_does_in_evaluation_mode(
+    model: Recommender, data: HeteroData
+) -> None:
+    user = torch.arange(num_users(data))
+    first = model.train().recommend(data, user, k=10)
+    assert model.training
+    second = model.eval().recommend(data, user, k=10)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
 def test_refuses_data_of_another_size(model: Recommender, larger: HeteroData, batch: Batch) -> None:
     message = (
         "'data' has 61 users and 80 items, but the model was built for 60 and 80; "
@@ -295,16 +342,6 @@ def test_refuses_data_of_another_size(model: Recommender, larger: HeteroData, ba
         model.loss(larger, *batch)
     with pytest.raises(ValueError, match=message):
         model.recommend(larger, torch.tensor([0]))
-
-
-def test_refuses_embedding_dim(name: str) -> None:
-    with pytest.raises(ValueError, match=r"'embedding_dim' needs to be at least 1 \(got 0\)"):
-        MODELS[name][1](embedding_dim=0)
-
-
-def test_refuses_negative_penalty(name: str) -> None:
-    with pytest.raises(ValueError, match=r"'reg_weight' needs to be at least 0 \(got -1\)"):
-        MODELS[name][1].from_dict({"reg_weight": -1})
 
 
 def test_recommend_names_the_right_call(tiny_data: HeteroData) -> None:
@@ -326,8 +363,8 @@ def test_same_seed_same_gradients_on_several_threads(name: str) -> None:
         gradients = []
         for _ in range(4):
             torch.manual_seed(11)
-            model = MODELS[name][0].from_data(data)
-            torch.stack(list(model.loss(data, *batch).values())).sum().backward()
+            model = CLASSES[name].from_data(data)
+            total(model.loss(data, *batch)).backward()
             found = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
             gradients.append(torch.cat(found))
     finally:

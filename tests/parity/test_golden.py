@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, Representations, edge_label_index, num_items, num_users
+from mentor_pyg.data import Representations, edge_label_index, num_items, num_users
 from mentor_pyg.datasets import InteractionFolder
 from mentor_pyg.evaluation import METRICS, full_ranking, ranking_metrics
-from mentor_pyg.graph import semantic_adjacency
-from mentor_pyg.models import MENTOR, MENTORConfig, RandomDraws
-from mentor_pyg.models import mentor as mentor_module
-from mentor_pyg.ops import masked_topk
+from mentor_pyg.models import MENTOR, Draws, MENTORConfig
+from mentor_pyg.models.mentor import model as mentor_module
+from mentor_pyg.ops import rank_items, seen_items
 
 GOLDEN = Path(__file__).parent / "golden"
 RELATIVE = 1e-5
@@ -67,21 +66,18 @@ def settings() -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def data(settings: dict[str, float], tmp_path_factory: pytest.TempPathFactory) -> HeteroData:
-    visual = settings["mm_image_weight"]
-    return InteractionFolder(
-        GOLDEN,
-        k=settings["knn_k"],
-        modality_weights={"visual": visual, "textual": 1 - visual},
-        cache_dir=tmp_path_factory.mktemp("cache"),
-    )[0]
+def data(tmp_path_factory: pytest.TempPathFactory) -> HeteroData:
+    return InteractionFolder(GOLDEN, cache_dir=tmp_path_factory.mktemp("cache"))[0]
 
 
 @pytest.fixture(scope="module")
 def model(golden: dict[str, np.ndarray], settings: dict[str, float], data: HeteroData) -> MENTOR:
     assert settings["embedding_size"] == settings["feat_embed_dim"]
+    visual = settings["mm_image_weight"]
     config = MENTORConfig(
         semantics="released",
+        k=settings["knn_k"],
+        modality_weights={"visual": visual, "textual": 1 - visual},
         embedding_dim=settings["feat_embed_dim"],
         num_item_layers=settings["n_mm_layers"],
         align_weight=settings["align_weight"],
@@ -96,15 +92,15 @@ def model(golden: dict[str, np.ndarray], settings: dict[str, float], data: Heter
 
 
 @pytest.fixture(scope="module")
-def draws(golden: dict[str, np.ndarray]) -> RandomDraws:
+def draws(golden: dict[str, np.ndarray]) -> Draws:
     noise = {
-        (view, modality, layer): torch.from_numpy(golden[f"noise/{c}_n{n}_l{layer}"])
+        f"noise/{view}/{modality}/{layer}": torch.from_numpy(golden[f"noise/{c}_n{n}_l{layer}"])
         for n, view in PERTURBED.items()
         for c, modality in MODALITIES.items()
         for layer in (1, 2)
     }
-    keep = {k: torch.from_numpy(golden[f"dropout_keep/{k}"]) for k in ("user", "item")}
-    return RandomDraws(noise=noise, keep=keep)
+    keep = {f"keep/{k}": torch.from_numpy(golden[f"dropout_keep/{k}"]) for k in ("user", "item")}
+    return Draws({**noise, **keep})
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +109,7 @@ def batch(golden: dict[str, np.ndarray]) -> list[Tensor]:
 
 
 @pytest.fixture(scope="module")
-def terms(
-    model: MENTOR, data: HeteroData, batch: list[Tensor], draws: RandomDraws
-) -> dict[str, Tensor]:
+def terms(model: MENTOR, data: HeteroData, batch: list[Tensor], draws: Draws) -> dict[str, Tensor]:
     return model.loss(data, *batch, draws=draws)
 
 
@@ -141,8 +135,10 @@ def assert_close_to_largest(actual: Tensor, expected: np.ndarray) -> None:
     assert error <= RELATIVE, f"differs by {error:.1e} of the largest entry"
 
 
-def test_item_graph_is_exact(golden: dict[str, np.ndarray], data: HeteroData) -> None:
-    dense = semantic_adjacency(data, "released").to_dense()
+def test_item_graph_is_exact(
+    golden: dict[str, np.ndarray], model: MENTOR, data: HeteroData
+) -> None:
+    dense = model.prepare(data).graphs["item"].to_dense()
     assert torch.equal(dense, torch.from_numpy(golden["graph/item_semantic_adj"]))
 
 
@@ -163,15 +159,15 @@ def test_perturbed_representations(
     model: MENTOR,
     data: HeteroData,
     batch: list[Tensor],
-    draws: RandomDraws,
+    draws: Draws,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     contrasted: list[tuple[Tensor, Tensor]] = []  # users, then items
     info_nce: Callable[..., Tensor] = mentor_module.info_nce
 
-    def spy(view_a: Tensor, view_b: Tensor, **settings: Any) -> Tensor:
+    def spy(view_a: Tensor, view_b: Tensor, *settings: Any) -> Tensor:
         contrasted.append((view_a, view_b))
-        return info_nce(view_a, view_b, **settings)
+        return info_nce(view_a, view_b, *settings)
 
     monkeypatch.setattr(mentor_module, "info_nce", spy)
     model.loss(data, *batch, draws=draws)
@@ -208,12 +204,8 @@ def test_no_other_gradients(golden: dict[str, np.ndarray], grads: dict[str, Tens
 
 
 def test_rankings(golden: dict[str, np.ndarray], data: HeteroData, reps: Representations) -> None:
-    train = data[INTERACTS].edge_index
     users = torch.from_numpy(golden["eval/users"])
-    row, edge = (users[:, None] == train[0]).nonzero(as_tuple=True)
-    _, ranked = masked_topk(
-        reps.user["fused"][users], reps.item["fused"], max(K), (row, train[1, edge])
-    )
+    ranked, _ = rank_items(reps, users, max(K), seen_items(data, ("train",)))
     assert torch.equal(ranked, torch.from_numpy(golden["eval/top50"]))
 
 

@@ -5,8 +5,7 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, num_items
 from mentor_pyg.datasets import SyntheticMultimodal
-from mentor_pyg.sampling import Batch, BPRBatches
-from mentor_pyg.sampling.batches import _mix
+from mentor_pyg.sampling import Batch, BPRBatches, mix_seed
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def test_global_generator_is_left_alone(data: HeteroData) -> None:
 
 def test_no_two_epochs_share_a_stream() -> None:
     # The CPU's generator reads the low 32 bits of its seed.
-    seeds = {_mix(seed, epoch) % 2**32 for seed in range(50) for epoch in range(1000)}
+    seeds = {mix_seed(seed, epoch) % 2**32 for seed in range(50) for epoch in range(1000)}
     assert len(seeds) == 50 * 1000
 
 

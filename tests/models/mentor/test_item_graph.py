@@ -1,0 +1,101 @@
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import (
+    INTERACTS,
+    ITEM,
+    SEMANTIC,
+    USER,
+    knn_edge_type,
+    modalities,
+    resolve_modality_weights,
+)
+from mentor_pyg.graph import knn_graph, merge_item_graphs, normalize_rows
+from mentor_pyg.models.mentor.item_graph import released_item_graph, semantic_adjacency
+
+USERS, ITEMS, K = 6, 12, 3
+WEIGHTS = {"visual": 0.25, "textual": 0.75}
+
+
+@pytest.fixture
+def data() -> HeteroData:
+    """The last user and the last item have no interactions."""
+    data = HeteroData()
+    data[USER].num_nodes, data[ITEM].num_nodes = USERS, ITEMS
+    interactions = (torch.rand(USERS - 1, ITEMS - 1) < 0.4).nonzero().t().contiguous()
+    data[INTERACTS].edge_index = interactions
+    graphs = {}
+    for modality, weight in WEIGHTS.items():
+        x = torch.randn(ITEMS, 4)
+        store = data[knn_edge_type(modality)]
+        store.edge_index, store.edge_weight = knn_graph(x, K)
+        store.merge_weight = weight
+        data[ITEM][f"x_{modality}"] = x
+        graphs[modality] = (store.edge_index, normalize_rows(store.edge_index, ITEMS))
+    store = data[SEMANTIC]
+    store.edge_index, store.edge_weight = merge_item_graphs(graphs, WEIGHTS, ITEMS)
+    return data
+
+
+def dense(edge_index: Tensor, weight: Tensor, size: int = ITEMS) -> Tensor:
+    """Return the matrix with targets as rows; parallel edges add up."""
+    out = torch.zeros(size, size, dtype=weight.dtype)
+    return out.index_put((edge_index[1], edge_index[0]), weight, accumulate=True)
+
+
+def test_by_default_it_is_the_merged_graph(data: HeteroData) -> None:
+    adjacency = semantic_adjacency(data)
+    store = data[SEMANTIC]
+    assert torch.equal(adjacency.to_dense(), dense(store.edge_index, store.edge_weight))
+    torch.testing.assert_close(adjacency.to_dense().sum(dim=1), torch.ones(ITEMS))
+
+
+@pytest.mark.parametrize("k", [1, 2, K])
+def test_released_graph_has_self_edges_and_the_first_neighbours(data: HeteroData, k: int) -> None:
+    expected = torch.zeros(ITEMS, ITEMS, dtype=torch.float64)
+    for modality, weight in WEIGHTS.items():
+        x = data[ITEM][f"x_{modality}"]
+        store = data[knn_edge_type(modality)]
+        store.edge_index, store.edge_weight = knn_graph(x, k)
+        unit = torch.nn.functional.normalize(x.double())
+        similarity = (unit @ unit.t()).fill_diagonal_(torch.inf)  # Itself first, then k - 1 others.
+        nearest = similarity.topk(k, dim=1).indices
+        expected += torch.zeros_like(expected).scatter(1, nearest, weight / (k + 1e-7))
+    adjacency = semantic_adjacency(data, self_neighbours=True)
+    torch.testing.assert_close(adjacency.to_dense().double(), expected, rtol=1e-6, atol=0)
+    assert (adjacency.to_dense().diagonal() > 0).all()
+
+
+def test_released_graph_does_not_depend_on_the_order_of_edges(data: HeteroData) -> None:
+    expected = semantic_adjacency(data, self_neighbours=True).to_dense()
+    for modality in WEIGHTS:
+        store = data[knn_edge_type(modality)]
+        perm = torch.randperm(store.edge_index.size(1))
+        store.edge_index, store.edge_weight = store.edge_index[:, perm], store.edge_weight[perm]
+    torch.testing.assert_close(semantic_adjacency(data, self_neighbours=True).to_dense(), expected)
+
+
+def test_released_graph_without_stored_weights_takes_the_defaults(data: HeteroData) -> None:
+    for modality in WEIGHTS:
+        del data[knn_edge_type(modality)].merge_weight
+    default = resolve_modality_weights(WEIGHTS, None)
+    expected = sum(
+        default[m] * (data[knn_edge_type(m)].edge_index[1] == 0).sum() / K for m in WEIGHTS
+    )
+    row = semantic_adjacency(data, self_neighbours=True).to_dense()[0]
+    torch.testing.assert_close(row.sum(), expected, check_dtype=False)
+
+
+def test_released_item_graph_is_coalesced(data: HeteroData) -> None:
+    edge_index, weight = released_item_graph(data)
+    assert edge_index.unique(dim=1).size(1) == edge_index.size(1) == weight.numel()
+
+
+def test_released_graph_takes_the_graphs_that_are_there(data: HeteroData) -> None:
+    data[ITEM].x_audio = torch.rand(ITEMS, 2)  # Without a graph of its own.
+    assert "audio" in modalities(data)
+    adjacency = semantic_adjacency(data, self_neighbours=True)
+    assert adjacency.num_edges > 0
+    assert knn_edge_type("audio") not in data.edge_types

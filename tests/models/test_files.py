@@ -1,0 +1,87 @@
+import json
+from pathlib import Path
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import INTERACTS
+from mentor_pyg.datasets import SyntheticMultimodal
+from mentor_pyg.models import BPRMF, MENTOR, MODELS, load_model, save_model
+
+
+@pytest.fixture
+def path(tiny_data: HeteroData, tmp_path: Path) -> Path:
+    """A file of a MENTOR of the tiny data."""
+    save_model(MENTOR.from_data(tiny_data), tmp_path / "model.safetensors", tiny_data)
+    return tmp_path / "model.safetensors"
+
+
+def rewritten(path: Path, **metadata: str) -> None:
+    with safetensors.safe_open(path, framework="pt") as file:
+        before = file.metadata()
+    safetensors.torch.save_file(safetensors.torch.load_file(path), path, {**before, **metadata})
+
+
+def test_save_refuses_classes_without_a_name(tiny_data: HeteroData, tmp_path: Path) -> None:
+    class Variant(MENTOR):
+        pass
+
+    with pytest.raises(ValueError, match=r"of a registered class .* \(got Variant\); .*register"):
+        save_model(Variant.from_data(tiny_data), tmp_path / "model.safetensors")
+
+
+def test_load_refuses_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"no such thing")
+    with pytest.raises(ValueError, match=r"model.safetensors is not a whole safetensors file"):
+        load_model(path)
+    safetensors.torch.save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="does not say what model it holds"):
+        load_model(path)
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "absent.safetensors")
+
+
+@pytest.mark.parametrize("modalities", [("visual",), ("visual", "acoustic")])
+def test_load_refuses_data_of_other_sizes(modalities: tuple[str, ...], path: Path) -> None:
+    other = SyntheticMultimodal("tiny", modalities=modalities)[0]
+    with pytest.raises(ValueError, match=rf"{path}: 'data' has features of the widths"):
+        load_model(path, other)
+
+
+def test_load_refuses_other_data_of_the_same_sizes(path: Path, tiny_data: HeteroData) -> None:
+    other = SyntheticMultimodal("tiny", seed=1)[0]
+    with pytest.raises(ValueError, match=r"a model of other data than 'data' .*without 'data'"):
+        load_model(path, other)
+    assert load_model(path).encode(other).item["fused"].isfinite().all()
+    # What a model's transform puts beside the facts does not matter; the facts do.
+    load_model(path, MENTOR.transform(MENTOR.Config())(tiny_data))
+    changed = tiny_data.clone()
+    changed[INTERACTS].test_edge_label_index = changed[INTERACTS].test_edge_label_index[:, 1:]
+    with pytest.raises(ValueError, match="a model of other data"):
+        load_model(path, changed)
+
+
+def test_without_data_nothing_is_checked(tiny_data: HeteroData, tmp_path: Path) -> None:
+    save_model(BPRMF.from_data(tiny_data), tmp_path / "m.safetensors")
+    load_model(tmp_path / "m.safetensors", SyntheticMultimodal("tiny", seed=1)[0])
+
+
+def test_load_names_the_class_to_import(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(MODELS, "mentor")
+    message = r"a model 'mentor' of the class mentor_pyg.models.mentor.model:MENTOR, .*import the"
+    with pytest.raises(ValueError, match=message):
+        load_model(path)
+
+
+def test_load_names_what_changed_since(path: Path) -> None:
+    rewritten(path, config=json.dumps({"embedding_dim": 8, "depth": 3}), version="9.1")
+    message = rf"{path} holds a model 'mentor' that this version cannot build: .*'depth'.* 9.1"
+    with pytest.raises(ValueError, match=message):
+        load_model(path)
+    rewritten(path, config=json.dumps({"embedding_dim": 8}))
+    with pytest.raises(ValueError, match=r"other parameters than its model has, .*item_embedding"):
+        load_model(path)
