@@ -1,142 +1,156 @@
-"""The folder of one training run: nothing in it is ever overwritten."""
+"""The folder of one training run, which one process at a time may hold."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import pickle
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-__all__ = ["RunFolder", "next_free_folder", "replaced_whole"]
+import torch
+from filelock import FileLock, Timeout
+
+from mentor_pyg.files import replaced_whole
+
+__all__ = ["RunFolder"]
+
+_MAY_GROW = ("training.epochs", "training.patience")
+"""Settings with which a run can be gone on with."""
+_UNREADABLE = (RuntimeError, ValueError, EOFError, KeyError, OSError, pickle.UnpicklingError)
+_MEND = "put a copy in its place, or choose another output folder"
 
 
 class RunFolder:
     """Where a run keeps its settings, checkpoints, logs and results.
 
-    Opening a folder checks, before any training, that it can be written to and that it is new or
-    holds an unfinished run of the same settings, which is then resumed.
+    Used as a context, it holds the folder against other processes. Entering it refuses, before
+    any training, a folder that is in use, cannot be written to, or holds anything but a run of
+    the same model, training settings and data; such a run goes on.
 
     Args:
         path: The folder; it is made if it does not exist.
-        settings: Everything that the result depends on, as plain values.
-
-    Raises:
-        OSError: If the folder cannot be made or written to.
-        FileExistsError: If the folder holds a finished run.
-        ValueError: If it holds an unfinished run of other settings.
+        settings: What the run is, as JSON has it: ``model``, ``training``, ``data`` and
+            ``environment``. The first three decide whether a run is the same.
     """
 
     def __init__(self, path: str | Path, settings: dict[str, Any]) -> None:
         self.path = Path(path)
-        _check_writable(self.path)
-        if self.metrics.exists():
-            raise FileExistsError(
-                f"{self.path} holds a finished run (metrics.json); choose another output folder, "
-                f"or remove this one"
-            )
-        settings = json.loads(json.dumps(settings))  # As they will be read back.
+        self.settings = self.path / "settings.json"
+        self.metrics = self.path / "metrics.json"
+        self.weights = self.path / "model.safetensors"
+        self.best = self.path / "checkpoints" / "best.ckpt"
+        self.last = self.path / "checkpoints" / "last.ckpt"
+        self.logs = self.path / "logs"
+        self._described = settings
+        self._holder = self.path / "run.lock"
+        self._lock = FileLock(self._holder, timeout=0)
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+            self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        except Timeout:
+            holder = self._holder.read_text() or "another process"
+            mend = "wait for it to end, or choose another output folder"
+            raise OSError(f"{self.path} is in use by {holder}; {mend}") from None
+        except OSError as error:
+            raise type(error)(
+                f"cannot write to the output folder {self.path}: {error.strerror}; choose another"
+            ) from error
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _open(self) -> None:
+        written = (self.metrics, self.weights, self.best.parent, self.logs)
         if self.settings.exists():
-            _check_same(self.settings, settings)
-        elif taken := [p.name for p in self._written if p.exists()]:
+            before = _read(self.settings)
+            grown = _check_same(self.path, before, self._described)
+            if self.metrics.exists():
+                if not grown:
+                    raise FileExistsError(
+                        f"{self.path} holds a finished run (metrics.json); give more 'epochs' or "
+                        f"'patience' to go on with it, or choose another output folder"
+                    )
+                name = "metrics-{epochs}-epochs-{patience}-patience.json"
+                os.replace(self.metrics, self.path / name.format(**before["training"]))
+        elif taken := [path.name for path in written if path.exists()]:
             raise FileExistsError(
                 f"{self.path} holds {taken}, which this run would overwrite and which are not of "
                 f"an unfinished run; choose another output folder"
             )
-        else:
-            _write_json(self.settings, settings)
+        _write(self.settings, self._described)
 
-    @property
-    def _written(self) -> tuple[Path, ...]:
-        """What a run writes."""
-        return (self.weights, self.best_checkpoint.parent, self.table.parents[1])
+    def save(self, path: Path, state: dict[str, Any]) -> None:
+        """Write a checkpoint in the place of the one before, whole or not at all."""
+        path.parent.mkdir(exist_ok=True)
+        with replaced_whole(path) as partial:
+            torch.save(state, partial)
 
-    @property
-    def settings(self) -> Path:
-        """The settings, as JSON."""
-        return self.path / "settings.json"
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read a checkpoint, tensors and plain values only."""
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except _UNREADABLE as error:
+            raise ValueError(f"{path} is damaged ({type(error).__name__}); {_MEND}") from error
+        return state
 
-    @property
-    def metrics(self) -> Path:
-        """The results, as JSON; a run that has them is finished."""
-        return self.path / "metrics.json"
-
-    @property
-    def weights(self) -> Path:
-        """The parameters of the best epoch, for :func:`mentor_pyg.models.load_model`."""
-        return self.path / "model.safetensors"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """The weights of the best epoch so far."""
-        return self.path / "checkpoints" / "best.ckpt"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """The last epoch, to resume from where it exists."""
-        return self.path / "checkpoints" / "last.ckpt"
-
-    @property
-    def table(self) -> Path:
-        """The loss terms and metrics of every epoch, as CSV."""
-        return self.path / "logs" / "csv" / "metrics.csv"
+    def write_table(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write the terms and metrics of every epoch as CSV."""
+        path = self.logs / "csv" / "metrics.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced_whole(path) as partial, open(partial, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
 
     def finish(self, metrics: dict[str, Any]) -> None:
         """Write the results; the run is then finished."""
-        _write_json(self.metrics, metrics)
+        _write(self.metrics, metrics)
 
 
-def next_free_folder(parent: str | Path, name: str) -> Path:
-    """Return ``parent/name-1``, or the first of ``-2``, ``-3``, ... that does not exist."""
-    number = 1
-    while (folder := Path(parent) / f"{name}-{number}").exists():
-        number += 1
-    return folder
-
-
-@contextmanager
-def replaced_whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to, whose file then takes the place of ``path`` at once.
-
-    An interruption leaves the file that was there.
-    """
-    partial = path.with_suffix(".partial")
-    yield partial
-    os.replace(partial, path)
-
-
-def _check_writable(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise type(error)(
-            f"cannot write to the output folder {path}: {error.strerror}; choose another one"
-        ) from error
-
-
-def _check_same(file: Path, settings: dict[str, Any]) -> None:
-    before = json.loads(file.read_text())
-    changed = sorted(
-        key for key in before.keys() | settings.keys() if before.get(key) != settings.get(key)
-    )
-    if "backend" in changed and before.get("backend_run", 0) == settings.get("backend_run"):
-        changed.remove("backend")  # Asked for in another way, but it is the same one that runs.
-    if changed:
-        was = {key: before.get(key) for key in changed}
-        now = {key: settings.get(key) for key in changed}
-        hint = ""
-        if "backend_run" in changed:
-            hint = f"; its backend can be asked for by name: backend={before.get('backend_run')!r}"
-        raise ValueError(
-            f"{file.parent} holds an unfinished run with other settings ({was}, now {now}); give "
-            f"the same settings to resume it, or choose another output folder{hint}"
-        )
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
+def _write(path: Path, values: dict[str, Any]) -> None:
     with replaced_whole(path) as partial:
         partial.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+        return {part: dict(values[part]) for part in ("model", "training", "data")}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged or not of this version; {_MEND}") from error
+
+
+def _check_same(path: Path, before: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """Return whether the run may train longer than before; raise if it is another run."""
+    old, new = _flat(before), _flat({part: settings[part] for part in before})
+    changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    if other := sorted(changed.difference(_MAY_GROW)):
+        was, now = ({key: values.get(key) for key in other} for values in (old, new))
+        raise ValueError(
+            f"{path} holds a run with other settings ({was}, now {now}); give the same settings "
+            f"to resume it, or choose another output folder"
+        )
+    return any(new[key] > old[key] for key in changed)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values under dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat

@@ -7,7 +7,7 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
 from mentor_pyg.evaluation import METRICS, full_ranking
-from mentor_pyg.graph import Adjacency, interaction_adjacency, knn_graph, semantic_adjacency
+from mentor_pyg.graph import Adjacency, knn_graph
 from mentor_pyg.models import MENTOR, MENTORConfig
 from mentor_pyg.ops import BACKENDS, Noise, propagate, propagate_layers
 from mentor_pyg.sampling import BPRBatches, UniformNegativeSampler
@@ -19,9 +19,8 @@ pytestmark = [
 
 
 def graph(name: str, data: HeteroData) -> Adjacency:
-    if name == "interactions":
-        return interaction_adjacency(data)
-    return semantic_adjacency(data, "released")
+    config = MENTORConfig(semantics="released")
+    return MENTOR.from_data(data, config).prepare(data).graphs[name]
 
 
 def value_and_gradient(out: Tensor, x: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,7 +28,7 @@ def value_and_gradient(out: Tensor, x: Tensor, seed: Tensor) -> tuple[Tensor, Te
     return out.detach().cpu(), gradient.cpu()
 
 
-@pytest.mark.parametrize("name", ["interactions", "items"])
+@pytest.mark.parametrize("name", ["interaction", "item"])
 @pytest.mark.parametrize("backend", ["auto", *BACKENDS])
 def test_propagation(backend: str, name: str, data: HeteroData, tiny_data: HeteroData) -> None:
     adjacency, on_cpu = graph(name, data), graph(name, tiny_data)
@@ -47,6 +46,22 @@ def test_propagation(backend: str, name: str, data: HeteroData, tiny_data: Heter
     got = value_and_gradient(layers, there, seed)
     layers = propagate_layers(on_cpu, x, 2, [Noise(0.1, u), None], "naive")
     torch.testing.assert_close(got, value_and_gradient(layers, x, seed))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_propagation_by_trained_weights(
+    backend: str, data: HeteroData, tiny_data: HeteroData
+) -> None:
+    found = []
+    for adjacency, name in ((graph("items", tiny_data), "naive"), (graph("items", data), backend)):
+        weight = adjacency.weight.detach().clone().requires_grad_()
+        x = torch.linspace(-1, 1, adjacency.num_sources * 33, device=weight.device).view(-1, 33)
+        if reason := BACKENDS[name].unavailable(adjacency, x):
+            pytest.skip(reason)
+        out = propagate_layers(adjacency.with_weight(weight), x, 2, backend=name)
+        (gradient,) = torch.autograd.grad(out.square().sum(), weight)
+        found.append((out.detach().cpu(), gradient.cpu()))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
 
 
 def test_neighbours() -> None:

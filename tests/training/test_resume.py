@@ -1,17 +1,20 @@
-import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.models import MENTOR
-
-# The package's `train` is the function.
-module_of_train = importlib.import_module("mentor_pyg.training.train")
-module_of_callbacks = importlib.import_module("mentor_pyg.training.callbacks")
+from mentor_pyg.training import RunFolder, TrainingConfig, running, train
 
 Train = Callable[..., Any]
 
@@ -39,8 +42,7 @@ def interrupted(run: Train, monkeypatch: pytest.MonkeyPatch) -> Train:
         interruption = Interruption(getattr(module, name), call, error)
         with monkeypatch.context() as patched:
             patched.setattr(module, name, lambda *args, **kwargs: interruption(*args, **kwargs))
-            # Lightning turns Ctrl+C into an exit.
-            with pytest.raises(SystemExit if error is KeyboardInterrupt else error):
+            with pytest.raises(error):
                 run(data, out, **changes)
         assert not (out / "metrics.json").exists()
 
@@ -66,7 +68,7 @@ def test_resumed_run_equals_the_whole_one(
     data: HeteroData,
     tmp_path: Path,
 ) -> None:
-    interrupted(data, tmp_path, MENTOR, "loss", step(whole.steps), error)
+    interrupted(data, tmp_path, MENTOR, "terms", 1 + step(whole.steps), error)
     run(data, tmp_path)
     whole.assert_equals(tmp_path)
 
@@ -75,9 +77,9 @@ def test_resumed_twice_and_moved_meanwhile(
     whole: Any, run: Train, interrupted: Train, data: HeteroData, tmp_path: Path
 ) -> None:
     out = tmp_path / "first"
-    interrupted(data, out, MENTOR, "loss", 5, RuntimeError)
+    interrupted(data, out, MENTOR, "terms", 6, RuntimeError)
     out = out.rename(tmp_path / "second")
-    interrupted(data, out, MENTOR, "loss", whole.steps - 4, RuntimeError)
+    interrupted(data, out, MENTOR, "terms", whole.steps - 4, RuntimeError)
     out = out.rename(tmp_path / "third")
     run(data, out)
     whole.assert_equals(out)
@@ -87,7 +89,7 @@ def test_resumed_twice_and_moved_meanwhile(
 def test_interrupted_while_checkpoints_are_written(
     call: int, whole: Any, run: Train, interrupted: Train, data: HeteroData, tmp_path: Path
 ) -> None:
-    interrupted(data, tmp_path, module_of_callbacks, "_save", call, OSError)
+    interrupted(data, tmp_path, torch, "save", call, OSError)
     run(data, tmp_path)
     whole.assert_equals(tmp_path)
 
@@ -98,7 +100,7 @@ def test_interrupted_after_the_last_epoch_it_does_not_train_on(
 ) -> None:
     whole = run(data, tmp_path / "whole", epochs=epochs)
     out = tmp_path / "interrupted"
-    interrupted(data, out, module_of_train, "save_model", 1, OSError, epochs=epochs)
+    interrupted(data, out, running, "save_model", 1, OSError, epochs=epochs)
     run(data, out, epochs=epochs)
     whole.assert_equals(out)
 
@@ -112,10 +114,10 @@ def test_nothing_is_unpickled(
             return Path.touch, (tmp_path / "attacked",)
 
     out = tmp_path / "run"
-    interrupted(data, out, module_of_train, "save_model", 1, OSError, epochs=2)
+    interrupted(data, out, running, "save_model", 1, OSError, epochs=2)
     path = out / "checkpoints" / f"{file}.ckpt"
     torch.save({**torch.load(path, weights_only=True), "attack": Attack()}, path)
-    with pytest.raises(Exception, match="Weights only load failed"):
+    with pytest.raises(ValueError, match=rf"{path} is damaged"):
         run(data, out, epochs=2)
     assert not (tmp_path / "attacked").exists()
 
@@ -123,25 +125,29 @@ def test_nothing_is_unpickled(
 def test_term_that_is_not_finite_leaves_the_epochs_before(
     run: Train, data: HeteroData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finite = MENTOR.loss
+    finite = MENTOR.terms
     last = tmp_path / "checkpoints" / "last.ckpt"
 
-    def loss(model: MENTOR, *batch: Any) -> dict[str, torch.Tensor]:
-        terms = finite(model, *batch)
+    def terms(model: MENTOR, *batch: Any) -> dict[str, torch.Tensor]:
+        found = finite(model, *batch)
         if last.exists():
-            terms["mask"] = terms["mask"] * float("inf")
-        return terms
+            found["mask"] = found["mask"] * float("inf")
+        return found
 
-    monkeypatch.setattr(MENTOR, "loss", loss)
+    monkeypatch.setattr(MENTOR, "terms", terms)
     with pytest.raises(FloatingPointError, match="'mask' became infinite or NaN in epoch 2"):
         run(data, tmp_path)
-    assert torch.load(last, weights_only=True)["epoch"] == 0
+    assert torch.load(last, weights_only=True)["counted"]["epoch"] == 1
     assert not (tmp_path / "metrics.json").exists()
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
-    [({"lr": 1.0}, "lr"), ({"settings": {"num_layers": 1}}, "num_layers"), ({}, "data")],
+    [
+        ({"lr": 1.0}, "training.lr"),
+        ({"settings": {"num_layers": 1}}, "model.settings.num_layers"),
+        ({}, "data.sha256"),
+    ],
 )
 def test_refuses_to_resume_another_run(
     changes: dict[str, Any],
@@ -151,9 +157,140 @@ def test_refuses_to_resume_another_run(
     tiny_data: HeteroData,
     tmp_path: Path,
 ) -> None:
-    interrupted(tiny_data, tmp_path, MENTOR, "loss", 2, RuntimeError)
-    if named == "data":
+    interrupted(tiny_data, tmp_path, MENTOR, "terms", 3, RuntimeError)
+    if named == "data.sha256":
         tiny_data["item"].x_visual.neg_()
-    message = rf"{tmp_path} holds an unfinished run with other settings \(.*'{named}'"
+    message = rf"{tmp_path} holds a run with other settings \(.*'{named}'"
     with pytest.raises(ValueError, match=message):
         run(tiny_data, tmp_path, **changes)
+
+
+@pytest.mark.parametrize("change", [{"epochs": 5}, {"patience": 5, "epochs": 9}])
+def test_a_finished_run_goes_on_with_more_epochs_or_patience(
+    change: dict[str, int], run: Train, data: HeteroData, tmp_path: Path
+) -> None:
+    first = run(data, tmp_path / "out", epochs=3, patience=2)
+    with pytest.raises(FileExistsError, match=r"holds a finished run .*; give more 'epochs'"):
+        run(data, tmp_path / "out", epochs=3, patience=2)
+    longer = {"epochs": 3, "patience": 2, **change}
+    run(data, tmp_path / "out", **longer)
+    whole = run(data, tmp_path / "whole", **longer)
+    whole.assert_equals(tmp_path / "out")
+    kept = tmp_path / "out" / "metrics-3-epochs-2-patience.json"
+    assert json.loads(kept.read_text()) == first.metrics
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_interrupted_around_the_refit(
+    call: int,
+    data: HeteroData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = TrainingConfig(epochs=3, device="cpu", batch_size=128)
+
+    def start(out: str) -> Path:
+        train("bprmf", data, tmp_path / out, config=config, refit=True)
+        return tmp_path / out / "refit" / "model.safetensors"
+
+    interruption = Interruption(RunFolder.finish, call, OSError)
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "finish", lambda *args: interruption(*args))
+        with pytest.raises(OSError):
+            start("interrupted")
+    whole, resumed = (safetensors.torch.load_file(start(out)) for out in ("whole", "interrupted"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+@pytest.mark.parametrize("file", ["last.ckpt", "best.ckpt", "settings.json"])
+def test_a_damaged_file_is_named(
+    file: str, run: Train, interrupted: Train, data: HeteroData, tmp_path: Path
+) -> None:
+    interrupted(data, tmp_path, running, "save_model", 1, OSError, epochs=2)
+    (path,) = tmp_path.rglob(file)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"{}"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{path} is damaged.*; put a copy in its place"):
+            run(data, tmp_path, epochs=2)
+        assert path.read_bytes() == damaged
+    path.write_bytes(whole)
+    run(data, tmp_path, epochs=2)
+
+
+def test_a_full_disk_leaves_the_epochs_before(
+    whole: Any, run: Train, data: HeteroData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, calls = torch.save, []
+
+    def full(state: Any, path: Path) -> None:
+        calls.append(path)
+        if len(calls) == 4:
+            path.write_bytes(b"as much as there was room for")
+            raise OSError(28, "No space left on device")
+        save(state, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(OSError, match=r"\.ckpt.*[Nn]o space left") as raised:
+            run(data, tmp_path)
+    assert raised.value.errno == 28
+    assert not list(tmp_path.rglob("*.partial*"))
+    run(data, tmp_path)
+    whole.assert_equals(tmp_path)
+
+
+def test_another_process_in_the_folder_is_named(
+    run: Train, data: HeteroData, tmp_path: Path
+) -> None:
+    settings = {"model": {}, "training": {}, "data": {}, "environment": {}}
+    message = rf"is in use by process {os.getpid()} on .*; wait"
+    with RunFolder(tmp_path, settings), pytest.raises(OSError, match=message):
+        run(data, tmp_path)
+
+
+SCRIPT = """
+from mentor_pyg import SyntheticMultimodal
+from mentor_pyg.training import TrainingConfig, train
+config = TrainingConfig(epochs=10_000, patience=10_000, device="cpu")
+train("bprmf", SyntheticMultimodal("tiny")[0], "out", config=config)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)]
+)
+def test_a_signal_ends_the_run_with_a_word(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 2"):
+            process.send_signal(number)
+            break
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert error.startswith("stopped; run the same again with --out out to go on\n")
+    state = torch.load(tmp_path / "out" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["counted"]["epoch"] >= 2
+
+
+def test_a_thread_trains_without_touching_signals(data: HeteroData, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    config = TrainingConfig(epochs=1, device="cpu")
+    thread = threading.Thread(
+        target=train, args=("bprmf", data, tmp_path), kwargs={"config": config}
+    )
+    thread.start()
+    thread.join()
+    assert (tmp_path / "metrics.json").exists()
+    train("bprmf", data, tmp_path / "main", config=config)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,85 +1,85 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mentor_pyg.training import RunFolder, next_free_folder
+from mentor_pyg.training import RunFolder
 
-SETTINGS = {"model": "mentor", "lr": 0.1, "k": (10, 20)}
+SETTINGS: dict[str, Any] = {
+    "model": {"name": "mentor", "settings": {"k": 10, "lr": 0.5}},
+    "training": {"lr": 0.1, "k": [10, 20], "epochs": 10, "patience": 2},
+    "data": {"sha256": "0"},
+    "environment": {"torch": "1"},
+}
 
 
-def test_new_folder(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "runs" / "one", SETTINGS)
-    assert [path.name for path in folder.path.iterdir()] == ["settings.json"]
-    assert json.loads(folder.settings.read_text()) == {**SETTINGS, "k": [10, 20]}
-    assert folder.settings.parent == folder.metrics.parent == folder.weights.parent == folder.path
+def changed(part: str, **values: Any) -> dict[str, Any]:
+    return {**SETTINGS, part: {**SETTINGS[part], **values}}
+
+
+def test_new_folder_of_a_run(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "runs" / "one", SETTINGS) as folder:
+        written = {path.name for path in folder.path.iterdir()}
+        assert written == {"settings.json", "run.lock"}
+        assert json.loads(folder.settings.read_text()) == SETTINGS
 
 
 def test_unfinished_run_of_the_same_settings_is_opened(tmp_path: Path) -> None:
-    RunFolder(tmp_path, SETTINGS).weights.touch()
-    assert RunFolder(str(tmp_path), dict(reversed(SETTINGS.items()))).weights.exists()
+    with RunFolder(tmp_path, SETTINGS) as folder:
+        folder.weights.touch()
+    with RunFolder(str(tmp_path), changed("environment", torch="2")) as folder:
+        assert folder.weights.exists()
+    with RunFolder(tmp_path, changed("training", epochs=5)):
+        pass
 
 
 def test_finish(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path, SETTINGS)
-    folder.finish({"best_epoch": 3})
+    with RunFolder(tmp_path, SETTINGS) as folder:
+        folder.finish({"best_epoch": 3})
     assert json.loads(folder.metrics.read_text()) == {"best_epoch": 3}
-    assert not list(tmp_path.glob("*.partial"))
-    with pytest.raises(FileExistsError, match=rf"{tmp_path} holds a finished run"):
-        RunFolder(tmp_path, SETTINGS)
+    for same in (SETTINGS, changed("training", epochs=9), changed("environment", torch="2")):
+        with pytest.raises(FileExistsError, match=rf"{tmp_path} holds a finished run"):
+            RunFolder(tmp_path, same).__enter__()
+    with RunFolder(tmp_path, changed("training", epochs=11)) as folder:
+        assert not folder.metrics.exists()
+    kept = tmp_path / "metrics-10-epochs-2-patience.json"
+    assert json.loads(kept.read_text()) == {"best_epoch": 3}
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("settings", "message"),
     [
-        ({"lr": 0.2}, r"\({'lr': 0.1}, now {'lr': 0.2}\)"),
-        ({"seed": 1}, r"\({'seed': None}, now {'seed': 1}\)"),
-        ({"k": (10,)}, r"\({'k': \[10, 20\]}, now {'k': \[10\]}\)"),
+        (changed("training", lr=0.2), r"\({'training.lr': 0.1}, now {'training.lr': 0.2}\)"),
+        (changed("training", seed=1), r"\({'training.seed': None}, now {'training.seed': 1}\)"),
+        (changed("training", k=[10]), r"'training.k': \[10, 20\]}, now {'training.k': \[10\]}"),
+        (changed("model", settings={"k": 5, "lr": 0.5}), r"{'model.settings.k': 10}, now"),
+        (changed("data", sha256="1"), r"{'data.sha256': '0'}, now {'data.sha256': '1'}"),
     ],
 )
-def test_other_settings(changed: dict[str, object], message: str, tmp_path: Path) -> None:
-    RunFolder(tmp_path, SETTINGS)
-    with pytest.raises(ValueError, match=f"{tmp_path} holds an unfinished run .*{message}"):
-        RunFolder(tmp_path, SETTINGS | changed)
-    RunFolder(tmp_path, SETTINGS)  # What was there is as it was.
-
-
-def test_another_choice_of_auto_can_be_asked_for_by_name(tmp_path: Path) -> None:
-    RunFolder(tmp_path, SETTINGS | {"backend": "auto", "backend_run": "torch_csr"})
-    with pytest.raises(ValueError, match=r"backend can be asked for by name: backend='torch_csr'"):
-        RunFolder(tmp_path, SETTINGS | {"backend": "auto", "backend_run": "native"})
-    RunFolder(tmp_path, SETTINGS | {"backend": "torch_csr", "backend_run": "torch_csr"})
-
-
-def test_a_backend_without_what_ran_is_a_setting_like_others(tmp_path: Path) -> None:
-    RunFolder(tmp_path, SETTINGS | {"backend": "auto"})
-    with pytest.raises(ValueError, match="'backend': 'auto'"):
-        RunFolder(tmp_path, SETTINGS | {"backend": "naive"})
+def test_other_settings(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with RunFolder(tmp_path, SETTINGS):
+        pass
+    before = (tmp_path / "settings.json").read_text()
+    with pytest.raises(ValueError, match=f"{tmp_path} holds a run with other .*{message}"):
+        RunFolder(tmp_path, settings).__enter__()
+    assert (tmp_path / "settings.json").read_text() == before
+    with RunFolder(tmp_path, SETTINGS):  # The lock was given back.
+        pass
 
 
 def test_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_text("mine")
     with pytest.raises(FileExistsError, match=rf"{tmp_path} holds .'model.safetensors'., which"):
-        RunFolder(tmp_path, SETTINGS)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
-
-
-def test_files_that_are_in_nobodys_way(tmp_path: Path) -> None:
-    (tmp_path / "console.log").write_text("mine")
-    RunFolder(tmp_path, SETTINGS)
-    assert (tmp_path / "console.log").read_text() == "mine"
+        RunFolder(tmp_path, SETTINGS).__enter__()
+    assert (tmp_path / "model.safetensors").read_text() == "mine"
+    (tmp_path / "model.safetensors").rename(tmp_path / "console.log")
+    with RunFolder(tmp_path, SETTINGS):  # In nobody's way.
+        assert (tmp_path / "console.log").read_text() == "mine"
 
 
 @pytest.mark.parametrize("path", ["file", "file/below", "file/below/it"])
 def test_folder_that_cannot_be_written_to(path: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match=rf"cannot write to the output folder {tmp_path / path}: .+;"):
-        RunFolder(tmp_path / path, SETTINGS)
-
-
-def test_next_free_folder(tmp_path: Path) -> None:
-    runs = tmp_path / "runs"
-    assert next_free_folder(runs, "baby") == runs / "baby-1"
-    for taken in ("baby-1", "baby-2", "other-3"):
-        (runs / taken).mkdir(parents=True)
-    assert next_free_folder(str(runs), "baby") == runs / "baby-3"
+        RunFolder(tmp_path / path, SETTINGS).__enter__()
