@@ -9,6 +9,9 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 # What benchmarks/run.py is to do otherwise than by default.
 BENCH_ARGS ?=
+# Set it to write over the published results rather than beside them.
+PUBLISH ?=
+BENCH_OUT := benchmarks/results$(if $(PUBLISH),,/local)
 # The Python that `make gpu-check` runs in, with torch for the GPU in it.
 GPU_PYTHON ?= python3
 # The package index to take torch from, for a build other than the default index's.
@@ -66,16 +69,16 @@ no-scatter: setup ## Remove torch-scatter
 	$(PIP) uninstall --quiet --yes torch-scatter
 
 native: setup ## Compile the C++ kernel for this CPU (some seconds; needs g++)
-	$(PY) -m mentor_pyg.ops.compile_native
+	$(PY) -m mentor_pyg.ops.propagation.compile_native
 
 no-native: ## Remove it
-	rm -f mentor_pyg/ops/_native_csr-*.so
+	rm -f mentor_pyg/ops/propagation/_native_csr-*.so
 
 demo: setup ## Train MENTOR on the built-in synthetic data
 	$(PY) examples/train_baby.py
 
 bench: $(VENV)/.stamp-bench ## Measure time and memory on this machine (under 10 minutes)
-	$(PY) benchmarks/run.py $(BENCH_ARGS) --out benchmarks/results/cpu
+	$(PY) benchmarks/run.py $(BENCH_ARGS) --out $(BENCH_OUT)/cpu
 
 # Runs in a Python that has torch for CUDA, installs nothing and needs no network. Only the files
 # with such tests are collected, since others import packages that may be missing there. What is
@@ -85,7 +88,7 @@ gpu-check: ## Test every GPU path and measure them, in GPU_PYTHON (under 10 minu
 	@$(GPU_PYTHON) -c "$$FIND_CUDA"
 	tests=0; $(GPU_PYTHON) -m pytest $(PYTEST_ARGS) -m gpu \
 		$$(grep -rl --include='test_*.py' 'mark\.gpu' tests) || tests=$$?; \
-	$(GPU_PYTHON) benchmarks/run.py $(BENCH_ARGS) --device cuda --out benchmarks/results/cuda; \
+	$(GPU_PYTHON) benchmarks/run.py $(BENCH_ARGS) --device cuda --out $(BENCH_OUT)/cuda; \
 	exit $$tests
 
 define FIND_CUDA

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.models import MENTORConfig
-from mentor_pyg.models.semantics import RULES
+from mentor_pyg.models.mentor.semantics import RULES
 
 __all__ = [
     "dense_gbyte",

@@ -17,6 +17,7 @@ from mentor_pyg.evaluation import full_ranking
 from mentor_pyg.losses import bpr_loss, info_nce
 from mentor_pyg.nn import InteractionConv, ItemSemanticConv
 from mentor_pyg.sampling import BPRBatches
+from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 
 
 class YourModel(nn.Module):
@@ -63,7 +64,8 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    data = SyntheticMultimodal(size="demo", seed=0)[0]
+    dataset = SyntheticMultimodal(size="demo", seed=0)[0]
+    data = MergeItemGraphs()(ItemKNNGraph(k=10)(dataset))  # The item graph.
     model = YourModel(data)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     batches = BPRBatches(data, batch_size=2048, seed=args.seed)

@@ -1,4 +1,4 @@
-"""Train MENTOR in a loop of your own: no Lightning, nothing but torch and this library.
+"""Train MENTOR in a loop of your own: nothing but torch and this library.
 
 python examples/plain_loop.py --epochs 5
 """
@@ -21,6 +21,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     data = SyntheticMultimodal(size="demo", seed=0)[0]
     model = MENTOR.from_data(data, MENTORConfig(contrast="batch"))
+    inputs = model.prepare(data)  # Graphs laid out once, for all steps.
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     batches = BPRBatches(data, batch_size=2048, seed=args.seed)
     best_recall, best_state = -1.0, model.state_dict()
@@ -28,12 +29,12 @@ def main() -> None:
     for epoch in range(args.epochs):
         batches.set_epoch(epoch)
         for user, pos_item, neg_item in batches:
-            terms = model.loss(data, user, pos_item, neg_item)
+            terms = model.loss(inputs, user, pos_item, neg_item)
             optimizer.zero_grad()
             torch.stack(list(terms.values())).sum().backward()
             optimizer.step()
         with torch.no_grad():
-            recall = full_ranking(model.encode(data), data, "val", k=20)["recall@20"]
+            recall = full_ranking(model.encode(inputs), data, "val", k=20)["recall@20"]
         print(f"epoch {epoch + 1}: validation recall@20 {recall:.4f}")
         if recall > best_recall:
             best_recall = recall
@@ -41,9 +42,9 @@ def main() -> None:
 
     model.load_state_dict(best_state)
     with torch.no_grad():
-        test = full_ranking(model.encode(data), data, "test", k=(10, 20))
+        test = full_ranking(model.encode(inputs), data, "test", k=(10, 20))
     print(", ".join(f"{key} {value:.4f}" for key, value in test.items()))
-    items, _ = EmbeddingTables.from_model(model, data).recommend(torch.tensor([0, 1]), k=5)
+    items, _ = EmbeddingTables.from_model(model, data).recommend([0, 1], k=5)
     print(f"five items for users 0 and 1: {items.tolist()}")
 
 

@@ -11,22 +11,23 @@ from typing import Any, Literal
 from torch_geometric.data import HeteroData
 
 from mentor_pyg import InteractionFolder, SyntheticMultimodal
-from mentor_pyg.training import TrainingConfig, next_free_folder, run_command, summarize, train
+from mentor_pyg.cli import new_folder, run_command, summarize
+from mentor_pyg.training import TrainingConfig, train
 
 DEFAULT_FOLDER = Path("data/baby")
 
 
-def find_data(folder: Path | None, k: int) -> HeteroData:
+def find_data(folder: Path | None) -> HeteroData:
     """Return the folder's dataset; the default folder's; or the synthetic one, saying so."""
     if folder is None and not DEFAULT_FOLDER.exists():
         print(
             f"No --data given and no {DEFAULT_FOLDER} here: training on the built-in SYNTHETIC "
             "set.\nIts numbers say that the code runs; they mean nothing beyond that."
         )
-        return SyntheticMultimodal(size="demo", seed=0, k=k)[0]
+        return SyntheticMultimodal(size="demo", seed=0)[0]
     folder = folder or DEFAULT_FOLDER
     print(f"Reading {folder}")
-    return InteractionFolder(folder, k=k)[0]
+    return InteractionFolder(folder)[0]
 
 
 def main(
@@ -57,12 +58,12 @@ def main(
         k: Neighbours of every item in the item graphs.
         settings: Other settings of MENTORConfig, such as '{"contrast": "batch"}'.
     """
-    out = out or next_free_folder("runs", "train_baby")
     config = TrainingConfig(
         lr=lr, batch_size=batch_size, epochs=epochs, patience=patience, seed=seed, device=device
     )
-    dataset = find_data(data, k)
-    settings = {"semantics": semantics, **(settings or {})}
+    dataset = find_data(data)
+    settings = {"semantics": semantics, "k": k, **(settings or {})}
+    out = out or new_folder("runs", "train_baby")
     metrics = train("mentor", dataset, out, settings=settings, config=config)
     print(summarize(metrics, out))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mentor_pyg import InteractionFolder
-from mentor_pyg.training import TrainingConfig, next_free_folder, run_command, summarize, train
+from mentor_pyg.cli import new_folder, run_command, summarize
+from mentor_pyg.training import TrainingConfig, train
 
 
 def main(
@@ -32,9 +33,9 @@ def main(
         lr: The learning rate.
         settings: Settings of LightGCNConfig or BPRMFConfig, such as '{"num_layers": 2}'.
     """
-    out = out or next_free_folder("runs", f"train_{model}")
     config = TrainingConfig(lr=lr, epochs=epochs, seed=seed, device=device)
     dataset = InteractionFolder(data)[0]
+    out = out or new_folder("runs", f"train_{model}")
     metrics = train(model, dataset, out, settings=settings, config=config)
     print(summarize(metrics, out))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mentor_pyg import InteractionFolder
-from mentor_pyg.training import TrainingConfig, next_free_folder, run_command, summarize, train
+from mentor_pyg.cli import new_folder, run_command, summarize
+from mentor_pyg.training import TrainingConfig, train
 
 
 def main(
@@ -34,11 +35,11 @@ def main(
         visual_weight: The weight of image neighbours in the item graph; audio gets the rest.
         settings: Other settings of MENTORConfig, such as '{"contrast": "batch"}'.
     """
-    out = out or next_free_folder("runs", "train_tiktok")
     config = TrainingConfig(lr=lr, epochs=epochs, seed=seed, device=device)
     weights = {"visual": visual_weight, "acoustic": 1 - visual_weight}
-    dataset = InteractionFolder(data, modality_weights=weights)[0]
-    settings = {"semantics": semantics, **(settings or {})}
+    dataset = InteractionFolder(data)[0]
+    settings = {"semantics": semantics, "modality_weights": weights, **(settings or {})}
+    out = out or new_folder("runs", "train_tiktok")
     metrics = train("mentor", dataset, out, settings=settings, config=config)
     print(summarize(metrics, out))
 

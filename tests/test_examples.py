@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mentor_pyg.training import run_command
+from mentor_pyg.cli import run_command
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -54,7 +54,9 @@ def check_metrics(out: Path, epochs: int, **config: Any) -> None:
         assert keys <= metrics[split].keys()
         assert all(0 <= value <= 1 for value in metrics[split].values())
     assert 1 <= metrics["best_epoch"] <= epochs
-    assert metrics["config"].items() >= {"epochs": epochs, **config}.items()
+    training, model = metrics["config"]["training"], metrics["config"]["model"]
+    found = {**training, **model["settings"], "model": model["name"]}
+    assert found.items() >= {"epochs": epochs, **config}.items()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -74,7 +76,8 @@ def test_train_baby_without_data_says_that_it_is_synthetic(tmp_path: Path) -> No
     assert "No --data given and no data/baby here" in printed[0]
     assert "SYNTHETIC" in printed[0]
     # One line per epoch, and nothing of Lightning's own.
-    assert [bool(EPOCH.match(line)) for line in printed[1:5]] == [False, True, False, False]
+    assert printed[2] == "writing to runs/train_baby-1"
+    assert [bool(EPOCH.match(line)) for line in printed[2:6]] == [False, True, False, False]
     check_metrics(tmp_path / "runs" / "train_baby-1", 1, semantics="paper", model="mentor")
 
 
@@ -85,9 +88,9 @@ def test_train_baby_with_data(folder: Path, tmp_path: Path) -> None:
     printed = run(
         "train_baby", tmp_path, "--data", folder, *options, "--settings", settings, "--out", out
     )
-    assert printed[0] == f"Reading {folder}"
-    assert [bool(EPOCH.match(line)) for line in printed[1:4]] == [True, True, False]
-    assert f"written to {out}" in printed[3]
+    assert printed[:2] == [f"Reading {folder}", f"writing to {out}"]
+    assert [bool(EPOCH.match(line)) for line in printed[2:5]] == [True, True, False]
+    assert f"written to {out}" in printed[4]
     check_metrics(out, 2, semantics="released", seed=5, embedding_dim=8)
 
 
@@ -110,6 +113,16 @@ def test_plain_loop(tmp_path: Path) -> None:
     assert EPOCH.match(printed[0])
     assert printed[1].startswith("recall@10 ")
     assert re.match(r"five items for users 0 and 1: \[\[\d+(, \d+){4}\], ", printed[2])
+
+
+def test_your_own_model_is_short_and_trained_resumed_and_served(tmp_path: Path) -> None:
+    assert len((ROOT / "examples" / "your_own_model.py").read_text().splitlines()) < 60
+    first = run("your_own_model", tmp_path, "--epochs", 1, "--out", "mine")
+    assert [bool(EPOCH.match(line)) for line in first[:3]] == [False, True, False]
+    check_metrics(tmp_path / "mine", 1, model="content", dropout=0.3)
+    longer = run("your_own_model", tmp_path, "--epochs", 3, "--out", "mine")
+    assert [line[:7] for line in longer[1:3]] == ["epoch 2", "epoch 3"]
+    assert longer[-1].startswith("five items for users 0 and 1: [[")
 
 
 def test_layers_in_your_model(tmp_path: Path) -> None:
@@ -142,3 +155,17 @@ def test_input_errors_are_one_line(
     assert exited.value.code == 2
     assert re.fullmatch(f"{message}.*\n", capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_readmes_python_block_runs_as_it_stands(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", block],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "runs" / "tables.safetensors").exists()

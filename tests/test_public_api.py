@@ -12,14 +12,18 @@ from mentor_pyg import dependencies
 
 NAMES = {
     "mentor_pyg": """
-        Adjacency BPRMF EmbeddingTables InteractionConv InteractionFolder ItemSemanticConv
-        LightGCN MENTOR MENTORConfig Representations SyntheticMultimodal __version__ bpr_loss
-        full_ranking info_nce knn_graph propagate validate_data
+        Adjacency BPRMF EmbeddingTables InteractionConv InteractionFolder
+        ItemSemanticConv LightGCN MENTOR MENTORConfig Representations
+        SyntheticMultimodal __version__ bpr_loss full_ranking info_nce knn_graph
+        propagate validate_data
+    """,
+    "mentor_pyg.cli": """
+        new_folder run_command summarize
     """,
     "mentor_pyg.data": """
-        DEFAULT_MODALITY_WEIGHTS INTERACTS ITEM REV_INTERACTS Representations SEMANTIC USER
-        check_modality_name edge_label_index feature_key knn_edge_type modalities num_items
-        num_users presence
+        Batch DEFAULT_MODALITY_WEIGHTS INTERACTS ITEM Inputs REV_INTERACTS
+        Representations SEMANTIC Scorer Sizes USER check_modality_name edge_label_index
+        feature_key fingerprint knn_edge_type modalities num_items num_users presence
         presence_key resolve_modality_weights validate_data
     """,
     "mentor_pyg.datasets": """
@@ -32,37 +36,35 @@ NAMES = {
         EmbeddingTables
     """,
     "mentor_pyg.graph": """
-        Adjacency ItemLists interaction_adjacency knn_graph merge_item_graphs normalize_rows
-        normalize_symmetric released_item_graph semantic_adjacency
+        Adjacency ItemLists interaction_adjacency knn_graph merge_item_graphs
+        normalize_rows normalize_symmetric
     """,
     "mentor_pyg.losses": """
-        BPRLoss CosineLoss GaussianAlignmentLoss INFO_NCE_BACKENDS InfoNCELoss Moments
-        Statistics bpr_loss cosine_loss gaussian_alignment_loss info_nce
-        info_nce_unavailable moments
+        INFO_NCE_BACKENDS Moments Statistics bpr_loss cosine_loss
+        gaussian_alignment_loss info_nce info_nce_unavailable moments
     """,
     "mentor_pyg.models": """
-        BPRMF BPRMFConfig CapturedStep LightGCN LightGCNConfig MENTOR MENTORConfig MODELS
-        ModelConfig RandomDraws Recommender build_model load_model save_model
+        BPRMF BPRMFConfig CapturedStep Draws LightGCN LightGCNConfig MENTOR MENTORConfig
+        MODELS ModelConfig Objective Recommender Step adam build_model load_model register
+        save_model
     """,
     "mentor_pyg.nn": """
-        AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation InteractionConv
-        ItemSemanticConv LayeredPropagation ModalityEncoder ModalityFusion
-        encode_together
+        AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation
+        InteractionConv ItemSemanticConv LayeredPropagation ModalityEncoder
+        ModalityFusion encode_together
     """,
     "mentor_pyg.ops": """
-        BACKENDS Backend FusedLayer Noise add_noise masked_topk propagate propagate_layers
-        recommend_items uniform_like
+        BACKENDS Backend FusedLayer Noise add_noise choose_backend propagate
+        propagate_layers rank_items recommend_items seen_items uniform_like user_ids
     """,
     "mentor_pyg.sampling": """
-        BPRBatches Batch UniformNegativeSampler
+        BPRBatches Batch UniformNegativeSampler mix_seed
     """,
     "mentor_pyg.training": """
-        EpochCheckpoint EpochReport EpochSeed EpochTable InteractionDataModule
-        LossProgressBar PatienceStopping RecommenderModule RunFolder TrainingConfig next_free_folder
-        run_command summarize train
+        Fit Hook RunFolder TrainingConfig train
     """,
     "mentor_pyg.transforms": """
-        ItemKNNGraph MergeItemGraphs RandomInteractionSplit
+        ItemKNNGraph JoinSplits MergeItemGraphs RandomInteractionSplit
     """,
 }
 NAMES_OF = {package: set(names.split()) for package, names in NAMES.items()}
@@ -105,6 +107,6 @@ def test_version() -> None:
 def test_training_names_its_extra(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     training = importlib.import_module("mentor_pyg.training")
     monkeypatch.setattr(dependencies, "has_package", lambda name: name != missing)
-    message = rf"mentor_pyg.training needs the package '{missing}'.*'mentor_pyg\[train\]'"
+    message = rf"mentor_pyg.training needs the package '{missing}'.*pip install '\.\[train\]'"
     with pytest.raises(ImportError, match=message):
         importlib.reload(training)

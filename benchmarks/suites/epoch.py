@@ -39,6 +39,7 @@ def _epoch(config: dict[str, Any], steps: int, setting: Setting, *, backend: str
     data = load(setting)
     model = MENTOR.from_data(data, MENTORConfig.from_dict({**config, "backend": backend}))
     model.to(setting.device)
+    inputs = model.prepare(data)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     batches = BPRBatches(data)
     taken = min(steps, len(batches)) if steps else len(batches)
@@ -47,10 +48,10 @@ def _epoch(config: dict[str, Any], steps: int, setting: Setting, *, backend: str
         batches.set_epoch(batches.epoch + 1)
         with contrast_by(backend):
             for batch in itertools.islice(batches, taken):
-                train_step(model, optimizer, data, batch)
+                train_step(model, optimizer, inputs, batch)
 
     def check(_: object) -> str:
-        return check_loss(model, data, next(iter(batches)), backend)
+        return check_loss(model, inputs, next(iter(batches)), backend)
 
     facts = {"steps": len(batches), "steps measured": taken}
     return Work(run, check, scale=len(batches) / taken, facts=facts)

@@ -14,7 +14,6 @@ from references import close, info_nce_value_and_rows
 from torch import Tensor
 
 from mentor_pyg.losses import INFO_NCE_BACKENDS, info_nce, info_nce_unavailable
-from mentor_pyg.losses.info_nce_chunked import rounds_in_software
 from mentor_pyg.typing import Precision
 from suites.propagate import INTERPRETED
 
@@ -98,11 +97,9 @@ def prepare(
 def refuse_precision(
     view: Tensor, temperature: float, precision: Precision, backend: str = "auto"
 ) -> None:
-    """Raise where the machine has no products of the precision, or none worth timing."""
+    """Raise where the machine has no products of the precision."""
     if reason := info_nce_unavailable(view, temperature, backend, precision):
         raise CannotRunError(reason)
-    if rounds_in_software(view.device, precision):
-        raise CannotRunError(f"this CPU has no {precision} products and rounds in software")
 
 
 def _check_few(

@@ -13,6 +13,7 @@ from dataset import load
 from references import close
 from torch import Tensor
 
+from mentor_pyg.data import INTERACTS
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.ops import BACKENDS, Noise, propagate, propagate_layers
 
@@ -98,7 +99,7 @@ def _one(
     backend: str,
     dtype: torch.dtype = torch.float32,
 ) -> Work:
-    adjacency = interaction_adjacency(load(setting))
+    adjacency = _adjacency(setting)
     views, width = shape[:-1], shape[-1]
 
     def function(x: Tensor, name: str = backend) -> Tensor:
@@ -113,8 +114,13 @@ def _one(
     )
 
 
+def _adjacency(setting: Setting) -> Adjacency:
+    edge_index = load(setting)[INTERACTS].edge_index
+    return interaction_adjacency(edge_index, setting.num_users, setting.num_items)
+
+
 def _layers(setting: Setting, *, backend: str, noisy: bool = False) -> Work:
-    adjacency = interaction_adjacency(load(setting))
+    adjacency = _adjacency(setting)
     shape = (adjacency.num_sources, 64)
 
     def function(x: Tensor, name: str = backend, noise: Sequence[Noise | None] = ()) -> Tensor:

@@ -17,11 +17,9 @@ from references import close, info_nce_in_blocks
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import num_items, num_users
-from mentor_pyg.graph import interaction_adjacency
+from mentor_pyg.data import Inputs
 from mentor_pyg.losses import info_nce
-from mentor_pyg.models import MENTOR, CapturedStep, MENTORConfig
-from mentor_pyg.models.random_draws import PERTURBED_VIEWS, RandomDraws
+from mentor_pyg.models import MENTOR, CapturedStep, Draws, MENTORConfig
 from mentor_pyg.sampling import Batch, BPRBatches
 from suites.infonce import NAIVE_BYTES, TOLERANCE, refuse_precision
 
@@ -68,28 +66,29 @@ def prepare(config: dict[str, Any], setting: Setting, *, backend: str) -> Work:
 def prepare_captured(config: dict[str, Any], setting: Setting) -> Work:
     """Return the work of one step whose forward and backward replay a CUDA graph."""
     data = load(setting)
-    model, optimizer, batch = _training(data, config, "auto")
+    model, inputs, optimizer, batch = _training(data, config, "auto")
 
     @cache  # Recorded by the first call, whose memory is what the graph holds.
     def captured() -> CapturedStep:
-        return CapturedStep(partial(model.loss, data), model.parameters(), batch)
+        return CapturedStep(partial(model.loss, inputs), model.parameters(), batch)
 
     def run() -> None:
         captured()(batch)
         optimizer.step()
 
     def check(_: object) -> str:
-        return f"{_check_replay(data, config)}; {check_loss(model, data, batch, 'auto')}"
+        return f"{_check_replay(data, config)}; {check_loss(model, inputs, batch, 'auto')}"
 
-    return Work(run, check, gflop=_gflop(model, data, batch))
+    return Work(run, check, gflop=_gflop(model, inputs, batch))
 
 
 def _check_replay(data: HeteroData, config: dict[str, Any]) -> str:
     """Raise an ``AssertionError`` where a replay differs from a step, with nothing drawn in it."""
-    model, _, batch = _training(data, {**config, "mask_weight": 0.0, "noise_scale": 0.0}, "auto")
-    step = CapturedStep(partial(model.loss, data), model.parameters(), batch)
+    nothing_drawn = {**config, "mask_weight": 0.0, "noise_scale": 0.0}
+    model, inputs, _, batch = _training(data, nothing_drawn, "auto")
+    step = CapturedStep(partial(model.loss, inputs), model.parameters(), batch)
     values, replayed = step(batch), [p.grad for p in model.parameters()]
-    terms = model.loss(data, *batch)
+    terms = model.loss(inputs, *batch)
     expected = _gradients(terms, model)
     for name, value in zip(step.terms, values, strict=True):
         _check_term(name, value, terms[name])
@@ -100,26 +99,26 @@ def _check_replay(data: HeteroData, config: dict[str, Any]) -> str:
 
 def step_work(data: HeteroData, config: dict[str, Any], backend: str) -> Work:
     """Return the work of one step on any dataset."""
-    model, optimizer, batch = _training(data, config, backend)
+    model, inputs, optimizer, batch = _training(data, config, backend)
     if backend == "naive":
-        largest = max(_contrasted(model, data, batch))
+        largest = max(_contrasted(model, batch))
         refuse_beyond_memory(NAIVE_BYTES * largest**2, batch.user.device.type)
 
     def run() -> None:
         with contrast_by(backend):
-            train_step(model, optimizer, data, batch)
+            train_step(model, optimizer, inputs, batch)
 
     def check(_: object) -> str:
-        return check_loss(model, data, batch, backend)
+        return check_loss(model, inputs, batch, backend)
 
-    return Work(run, check, gflop=_gflop(model, data, batch))
+    return Work(run, check, gflop=_gflop(model, inputs, batch))
 
 
 def train_step(
-    model: MENTOR, optimizer: torch.optim.Optimizer, data: HeteroData, batch: Batch
+    model: MENTOR, optimizer: torch.optim.Optimizer, inputs: Inputs, batch: Batch
 ) -> None:
     """Train on one batch."""
-    terms = model.loss(data, *batch)
+    terms = model.loss(inputs, *batch)
     optimizer.zero_grad()
     torch.stack(list(terms.values())).sum().backward()
     optimizer.step()
@@ -135,20 +134,20 @@ def contrast_by(backend: str) -> Iterator[None]:
         yield
 
 
-def check_loss(model: MENTOR, data: HeteroData, batch: Batch, backend: str) -> str:
+def check_loss(model: MENTOR, inputs: Inputs, batch: Batch, backend: str) -> str:
     """Raise an ``AssertionError`` where loss terms or gradients differ from the reference.
 
     The reference propagates naively and takes InfoNCE block by block, which fits where the
     ``N x N`` matrix of the naive one does not.
     """
-    draws = fixed_draws(model, data)
-    reference = MENTOR.from_data(data, _config(model.config.to_dict(), "naive"))
+    draws = fixed_draws(model)
+    reference = MENTOR(model.sizes, model.config.replace(backend="naive"))
     reference.to(next(model.parameters()).device).load_state_dict(model.state_dict())
     with contrast_by(backend):
-        got = model.loss(data, *batch, draws)
+        got = model.loss(inputs, *batch, draws)
         found = _gradients(got, model)
     with _info_nce_as(info_nce_in_blocks):
-        expected = reference.loss(data, *batch, draws)
+        expected = reference.loss(inputs, *batch, draws)
         wanted = _gradients(expected, reference)
     # Only the contrast takes a precision, but every gradient has a part of it.
     tolerance = TOLERANCE[model.config.precision]
@@ -173,23 +172,22 @@ def _check_gradient(
         close(f"the gradient of {name!r}", got, expected, tolerance)
 
 
-def fixed_draws(model: MENTOR, data: HeteroData) -> RandomDraws:
+def fixed_draws(model: MENTOR) -> Draws:
     """Return all random numbers of a step."""
     device, config = next(model.parameters()).device, model.config
-    users, items = num_users(data), num_items(data)
+    nodes = {"user": model.num_users, "item": model.num_items}
     dim, width = config.embedding_dim, config.embedding_dim * len(model.modalities)
-    return RandomDraws(
-        noise={
-            (view, modality, layer): torch.rand(users + items, dim, device=device)
-            for view in PERTURBED_VIEWS
-            for modality in model.modalities
-            for layer in range(1, config.num_layers + 1)
-        },
-        keep={
-            node: torch.rand(count, width, device=device) >= config.mask_ratio
-            for node, count in (("user", users), ("item", items))
-        },
-    )
+    noise = {
+        f"noise/{view}/{modality}/{layer}": torch.rand(sum(nodes.values()), dim, device=device)
+        for view in ("view_a", "view_b")
+        for modality in model.modalities
+        for layer in range(1, config.num_layers + 1)
+    }
+    keep = {
+        f"keep/{node}": torch.rand(count, width, device=device) >= config.mask_ratio
+        for node, count in nodes.items()
+    }
+    return Draws({**noise, **keep})
 
 
 def _check_term(
@@ -201,29 +199,28 @@ def _check_term(
     assert error <= allowed, f"the loss term {name!r} is off by {error:.1e}"
 
 
-def _contrasted(model: MENTOR, data: HeteroData, batch: Batch) -> tuple[int, int]:
+def _contrasted(model: MENTOR, batch: Batch) -> tuple[int, int]:
     """Return how many users and items are contrasted."""
     if model.config.contrast == "batch":
         return batch.user.unique().numel(), batch.pos_item.unique().numel()
-    return num_users(data), num_items(data)
+    return model.num_users, model.num_items
 
 
-def _gflop(model: MENTOR, data: HeteroData, batch: Batch) -> float:
-    contrasted = _contrasted(model, data, batch)
-    adjacency = interaction_adjacency(data)
-    return sum(
-        step_gflop(model.config, adjacency, model.channels, num_items(data), contrasted).values()
-    )
+def _gflop(model: MENTOR, inputs: Inputs, batch: Batch) -> float:
+    contrasted, channels = _contrasted(model, batch), model.sizes.channels
+    adjacency = inputs.graphs["interaction"]
+    return sum(step_gflop(model.config, adjacency, channels, model.num_items, contrasted).values())
 
 
 def _training(
     data: HeteroData, config: dict[str, Any], backend: str
-) -> tuple[MENTOR, torch.optim.Optimizer, Batch]:
+) -> tuple[MENTOR, Inputs, torch.optim.Optimizer, Batch]:
     batch = next(iter(BPRBatches(data)))
     model = MENTOR.from_data(data, _config(config, backend)).to(batch.user.device)
     view = torch.empty(1, model.config.embedding_dim, device=batch.user.device)
     refuse_precision(view, model.config.temperature, model.config.precision)
-    return model, torch.optim.Adam(model.parameters(), fused=True), batch
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    return model, model.prepare(data), optimizer, batch
 
 
 def _config(config: dict[str, Any], backend: str) -> MENTORConfig:
@@ -235,5 +232,5 @@ def _info_nce_as(function: Callable[[Tensor, Tensor, float], Tensor]) -> Iterato
     def replaced(a: Tensor, b: Tensor, temperature: float, *_: Any, **__: Any) -> Tensor:
         return function(a, b, temperature)
 
-    with mock.patch("mentor_pyg.models.mentor.info_nce", replaced):
+    with mock.patch("mentor_pyg.models.mentor.model.info_nce", replaced):
         yield

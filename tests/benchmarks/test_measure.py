@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from suites import SUITES
 from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.ops import BACKENDS, Backend, naive
+from mentor_pyg.ops import BACKENDS, Backend
+from mentor_pyg.ops.propagation import naive
 
 KEYS = {"suite", "case", "backend", "status"}
 
@@ -54,15 +56,18 @@ def test_every_case_gives_a_time_or_the_reason_why_not(suite: str, setting: Sett
 
 
 def wrong_value(adjacency: Adjacency, x: Tensor) -> Tensor:
-    return 1.001 * naive.propagate(adjacency, x)
+    return 1.001 * naive.product(adjacency, x)
+
+
+FORWARD_THEN_BACKWARD = cycle((1.0, 1.001))
 
 
 def wrong_gradient(adjacency: Adjacency, x: Tensor) -> Tensor:
-    return naive.propagate(adjacency, x.detach()) + 0 * x
+    return next(FORWARD_THEN_BACKWARD) * naive.product(adjacency, x)
 
 
 def not_finite(adjacency: Adjacency, x: Tensor) -> Tensor:
-    out = naive.propagate(adjacency, x)
+    out = naive.product(adjacency, x)
     return torch.where(torch.arange(len(out)).unsqueeze(1) == 3, torch.nan, out)
 
 
@@ -81,7 +86,7 @@ def test_a_wrong_backend_is_not_timed(
 def test_a_backend_that_is_unavailable_says_why(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = Backend(naive.propagate, lambda adjacency, x: "there is no such library")
+    absent = Backend(naive.product, lambda adjacency, x: "there is no such library")
     monkeypatch.setitem(BACKENDS, "torch_csr", absent)
     row = measure(propagate_case(setting, "torch_csr"), setting)
     assert (row["status"], row["reason"]) == ("cannot run", "there is no such library")

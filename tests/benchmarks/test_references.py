@@ -149,7 +149,7 @@ def test_a_wrong_loss_term_is_noticed(
     batch = next(iter(BPRBatches(tiny_data)))
     assert "perturb" in check_loss(model, tiny_data, batch, "auto")
     monkeypatch.setattr(
-        "mentor_pyg.models.mentor.info_nce",
+        "mentor_pyg.models.mentor.model.info_nce",
         lambda *args, **kwargs: 1.001 * info_nce(*args, **kwargs),
     )
     with pytest.raises(AssertionError, match="'perturb' is off"):
@@ -162,12 +162,12 @@ def test_a_wrong_gradient_of_the_loss_is_noticed(
     model = MENTOR.from_data(tiny_data, MENTORConfig())
     batch = next(iter(BPRBatches(tiny_data)))
 
-    def bpr(pos: Tensor, neg: Tensor, log_base: Any) -> Tensor:
-        loss = bpr_loss(pos, neg, log_base)
+    def bpr(pos: Tensor, neg: Tensor) -> Tensor:
+        loss = bpr_loss(pos, neg)
         return 2 * loss - loss.detach()
 
     right = bpr_loss
-    monkeypatch.setattr("mentor_pyg.models.mentor.bpr_loss", Alternating(bpr, right))
+    monkeypatch.setattr("mentor_pyg.models.mentor.model.bpr_loss", Alternating(bpr, right))
     with pytest.raises(AssertionError, match=r"the gradient of 'encoders.*': off by"):
         check_loss(model, tiny_data, batch, "auto")
 

@@ -99,7 +99,7 @@ def test_without_matplotlib_there_are_no_figures_and_the_extra_is_named(
     monkeypatch.setattr("mentor_pyg.dependencies.has_package", lambda name: False)
     monkeypatch.setattr(run, "measure_all", lambda cases, setting: iter([ROW]))
     assert run.main(["--size", "tiny", "--suites", "knn", "--out", str(tmp_path / "out")]) == 0
-    assert "mentor_pyg[bench]" in capsys.readouterr().err
+    assert "pip install '.[bench]'" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"out.json", "out.md"}
 
 
