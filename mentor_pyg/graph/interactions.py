@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from mentor_pyg.graph.adjacency import Adjacency
-from mentor_pyg.graph.normalize import normalize_symmetric
 
 __all__ = ["interaction_adjacency"]
 
@@ -23,5 +22,4 @@ def interaction_adjacency(edge_index: Tensor, num_users: int, num_items: int) ->
     nodes = num_users + num_items
     user, item = edge_index[0], edge_index[1] + num_users
     joint = torch.stack([torch.cat([user, item]), torch.cat([item, user])])
-    weight = normalize_symmetric(joint, nodes)
-    return Adjacency.from_edge_index(joint, weight, num_nodes=nodes, is_symmetric=True)
+    return Adjacency.normalized(joint, num_nodes=nodes, is_symmetric=True)
