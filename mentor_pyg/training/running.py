@@ -39,6 +39,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     config: TrainingConfig | None = None,
     refit: bool = False,
+    source: str | None = None,
     loggers: Sequence[Logger] = (),
     on_step: Hook | None = None,
     on_epoch: Hook | None = None,
@@ -57,6 +58,7 @@ def train(
         config: The run's settings.
         refit: Whether to train a second model afterwards, in ``out/refit``, on all interactions
             for as many epochs as validation chose.
+        source: Where the data came from, which ``settings.json`` remembers.
         loggers: Lightning loggers that get every epoch's terms and metrics too.
         on_step: Called after every step with the run and the weighted terms.
         on_epoch: Called after every epoch with the run and its row, before it is saved.
@@ -85,7 +87,7 @@ def train(
     ready = copy.copy(ready).to(device)  # The caller's is left as it is.
     inputs = model.to(device).prepare(ready)
     _try(model, inputs, ready, config)
-    described = describe_run(model, inputs, data, config)
+    described = describe_run(model, inputs, data, config, source)
     with RunFolder(out, described) as folder, interruptible(folder.path):
         print(f"writing to {folder.path}", flush=True)
         tensorboard = TensorBoardLogger(folder.logs, name="", version="tensorboard")
@@ -107,19 +109,24 @@ def train(
         }
         if refit:
             model.load_state_dict(initial)
-            _refit(model, data, folder.path / "refit", config, best["epoch"])
+            _refit(model, data, folder.path / "refit", config, best["epoch"], source)
         folder.finish(metrics)
     return metrics
 
 
 def _refit(
-    model: Recommender, data: HeteroData, out: Path, config: TrainingConfig, epochs: int
+    model: Recommender,
+    data: HeteroData,
+    out: Path,
+    config: TrainingConfig,
+    epochs: int,
+    source: str | None,
 ) -> None:
     """Train on the interactions of all splits for a number of epochs that validation chose."""
     joined, device = JoinSplits()(data), resolve_device(config.device)
     ready = copy.copy(model.transform(model.config)(joined)).to(device)
     config = config.replace(epochs=epochs, patience=epochs)
-    described = describe_run(model, model.prepare(ready), joined, config)
+    described = describe_run(model, model.prepare(ready), joined, config, source)
     before = out / "settings.json"
     if (out / "metrics.json").exists() and json.loads(before.read_text()) == described:
         return  # The run was interrupted after it.
@@ -130,12 +137,16 @@ def _refit(
 
 
 def describe_run(
-    model: Recommender, inputs: Inputs, data: HeteroData, config: TrainingConfig
+    model: Recommender,
+    inputs: Inputs,
+    data: HeteroData,
+    config: TrainingConfig,
+    source: str | None,
 ) -> dict[str, Any]:
     """Return what a run's result depends on, as JSON has it."""
     training = config.to_dict()
     del training["device"]  # Where a run goes on is not what it is.
-    environment = describe_environment(inputs.device)
+    environment = {**describe_environment(inputs.device), "data": source}
     asked, graph = getattr(model.config, "backend", None), inputs.graphs.get("interaction")
     if asked is not None and graph is not None:
         x = torch.empty(graph.num_sources, 1, device=graph.device)
