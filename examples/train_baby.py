@@ -8,26 +8,7 @@ Without --data it looks for data/baby, and without that it trains on synthetic d
 from pathlib import Path
 from typing import Any, Literal
 
-from torch_geometric.data import HeteroData
-
-from mentor_pyg import InteractionFolder, SyntheticMultimodal
-from mentor_pyg.cli import new_folder, run_command, summarize
-from mentor_pyg.training import TrainingConfig, train
-
-DEFAULT_FOLDER = Path("data/baby")
-
-
-def find_data(folder: Path | None) -> HeteroData:
-    """Return the folder's dataset; the default folder's; or the synthetic one, saying so."""
-    if folder is None and not DEFAULT_FOLDER.exists():
-        print(
-            f"No --data given and no {DEFAULT_FOLDER} here: training on the built-in SYNTHETIC "
-            "set.\nIts numbers say that the code runs; they mean nothing beyond that."
-        )
-        return SyntheticMultimodal(size="demo", seed=0)[0]
-    folder = folder or DEFAULT_FOLDER
-    print(f"Reading {folder}")
-    return InteractionFolder(folder)[0]
+from mentor_pyg.cli import run_command, run_training
 
 
 def main(
@@ -58,14 +39,15 @@ def main(
         k: Neighbours of every item in the item graphs.
         settings: Other settings of MENTORConfig, such as '{"contrast": "batch"}'.
     """
-    config = TrainingConfig(
-        lr=lr, batch_size=batch_size, epochs=epochs, patience=patience, seed=seed, device=device
+    training = {"lr": lr, "batch_size": batch_size, "epochs": epochs, "patience": patience}
+    run_training(
+        "mentor",
+        data,
+        out,
+        {"semantics": semantics, "k": k, **(settings or {})},
+        {**training, "seed": seed, "device": device},
+        usual=Path("data/baby"),
     )
-    dataset = find_data(data)
-    settings = {"semantics": semantics, "k": k, **(settings or {})}
-    out = out or new_folder("runs", "train_baby")
-    metrics = train("mentor", dataset, out, settings=settings, config=config)
-    print(summarize(metrics, out))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 """Train LightGCN or BPRMF, which need interactions alone.
 
-python examples/train_interactions.py --model lightgcn --data data/sports
+    python examples/train_interactions.py --model lightgcn --data data/sports
+
+Without --data it trains on synthetic data.
 """
 
 from pathlib import Path
 from typing import Any, Literal
 
-from mentor_pyg import InteractionFolder
-from mentor_pyg.cli import new_folder, run_command, summarize
-from mentor_pyg.training import TrainingConfig, train
+from mentor_pyg.cli import run_command, run_training
 
 
 def main(
-    data: Path,
+    data: Path | None = None,
     model: Literal["lightgcn", "bprmf"] = "lightgcn",
     epochs: int = 1000,
     seed: int = 0,
@@ -33,11 +33,8 @@ def main(
         lr: The learning rate.
         settings: Settings of LightGCNConfig or BPRMFConfig, such as '{"num_layers": 2}'.
     """
-    config = TrainingConfig(lr=lr, epochs=epochs, seed=seed, device=device)
-    dataset = InteractionFolder(data)[0]
-    out = out or new_folder("runs", f"train_{model}")
-    metrics = train(model, dataset, out, settings=settings, config=config)
-    print(summarize(metrics, out))
+    training = {"lr": lr, "epochs": epochs, "seed": seed, "device": device}
+    run_training(model, data, out, settings, training)
 
 
 if __name__ == "__main__":

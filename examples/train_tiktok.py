@@ -1,25 +1,25 @@
 """Train MENTOR on TikTok: micro-videos with image and audio features.
 
-python examples/train_tiktok.py --data data/tiktok --settings '{"contrast": "batch"}'
+    python examples/train_tiktok.py --data data/tiktok --settings '{"contrast": "batch"}'
+
+Without --data it looks for data/tiktok, and without that it trains on synthetic data.
 """
 
 from pathlib import Path
 from typing import Any, Literal
 
-from mentor_pyg import InteractionFolder
-from mentor_pyg.cli import new_folder, run_command, summarize
-from mentor_pyg.training import TrainingConfig, train
+from mentor_pyg.cli import run_command, run_training
 
 
 def main(
-    data: Path = Path("data/tiktok"),
+    data: Path | None = None,
     semantics: Literal["paper", "released"] = "paper",
     epochs: int = 1000,
     seed: int = 0,
     device: str = "auto",
     out: Path | None = None,
     lr: float = 1e-3,
-    visual_weight: float = 0.5,
+    visual_weight: float | None = None,
     settings: dict[str, Any] | None = None,
 ) -> None:
     """Train MENTOR, choose the epoch on validation and report it on test.
@@ -32,16 +32,17 @@ def main(
         device: auto, cpu, cuda or cuda:<index>.
         out: Where metrics.json and all else goes; by default a new folder in runs/.
         lr: The learning rate.
-        visual_weight: The weight of image neighbours in the item graph; audio gets the rest.
+        visual_weight: The weight of image neighbours in the item graph; audio gets the rest. By
+            default both weigh the same.
         settings: Other settings of MENTORConfig, such as '{"contrast": "batch"}'.
     """
-    config = TrainingConfig(lr=lr, epochs=epochs, seed=seed, device=device)
-    weights = {"visual": visual_weight, "acoustic": 1 - visual_weight}
-    dataset = InteractionFolder(data)[0]
-    settings = {"semantics": semantics, "modality_weights": weights, **(settings or {})}
-    out = out or new_folder("runs", "train_tiktok")
-    metrics = train("mentor", dataset, out, settings=settings, config=config)
-    print(summarize(metrics, out))
+    chosen: dict[str, Any] = {"semantics": semantics}
+    if visual_weight is not None:
+        weights = {"visual": visual_weight, "acoustic": 1 - visual_weight}
+        chosen["modality_weights"] = weights
+    training = {"lr": lr, "epochs": epochs, "seed": seed, "device": device}
+    chosen |= settings or {}
+    run_training("mentor", data, out, chosen, training, usual=Path("data/tiktok"))
 
 
 if __name__ == "__main__":

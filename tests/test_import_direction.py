@@ -23,6 +23,7 @@ LAYERS = (
     ("models", "sampling", "evaluation"),
     ("training", "export"),
     ("cli",),
+    ("__main__",),
 )
 ALLOWED = {
     part: {lower for layer in LAYERS[:level] for lower in layer}
@@ -33,6 +34,7 @@ ALLOWED = {
 for _part in ("datasets", "transforms"):
     ALLOWED[_part] = ALLOWED["data"] | {"data"}
 ALLOWED["datasets"] |= {"transforms"}  # Synthetic data are split as others are.
+ALLOWED["cli"] |= {"datasets"}  # A command is told where its data are.
 for _part in ("models", "training", "cli"):
     ALLOWED[_part] |= {"transforms"}  # A model says which item graphs it needs.
 

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mentor_pyg.dependencies import UnavailableError, require
 
-__all__ = ["new_folder", "run_command", "summarize"]
+__all__ = ["new_folder", "reported", "run_command", "summarize"]
+
+_OF_INPUT = (ValueError, OSError, FloatingPointError, UnavailableError, argparse.ArgumentError)
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """End the process with one line on stderr where an argument or an input is wrong.
+
+    Errors of other kinds are bugs, and keep their traceback.
+
+    Raises:
+        SystemExit: With status 2 and what is wrong as one line; with status 130 after Ctrl+C;
+            with status 141 and nothing said where nobody reads on, as in ``... | head``.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to come
+        raise SystemExit(141) from error
+    except _OF_INPUT as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as error:
+        raise SystemExit(130) from error
 
 
 def run_command(main: Callable[..., Any], args: Sequence[str] | None = None) -> None:
@@ -22,17 +49,12 @@ def run_command(main: Callable[..., Any], args: Sequence[str] | None = None) -> 
 
     Raises:
         ImportError: If jsonargparse is not installed.
-        SystemExit: With status 2 if an argument or an input is wrong, and what is wrong goes to
-            stderr as one line; with status 130 after Ctrl+C.
+        SystemExit: As :func:`reported` says.
     """
     auto_cli = require("jsonargparse", extra="train", purpose="A command line").auto_cli
-    try:
-        auto_cli(main, args=None if args is None else list(args), as_positional=False)
-    except (ValueError, OSError, FloatingPointError, UnavailableError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
-    except KeyboardInterrupt as error:
-        raise SystemExit(130) from error
+    given = None if args is None else list(args)
+    with reported():
+        auto_cli(main, args=given, as_positional=False, exit_on_error=False)
 
 
 def new_folder(parent: str | Path, name: str) -> Path:
@@ -58,9 +80,10 @@ def summarize(metrics: dict[str, Any], out: str | Path) -> str:
         out: Where it wrote.
     """
     keys = list(metrics["test"])
+    epoch = metrics.get("best_epoch")  # A model without epochs has none.
+    chosen = f"best epoch {epoch}, chosen on validation, " if epoch else ""
     lines = [
-        f"best epoch {metrics['best_epoch']}, chosen on validation, "
-        f"after {metrics['seconds']:.0f} s; written to {out}",
+        f"{chosen}after {metrics['seconds']:.0f} s; written to {out}",
         f"{'':12}{'val':>8}{'test':>8}",
     ]
     lines += [f"{key:12}{metrics['val'][key]:8.4f}{metrics['test'][key]:8.4f}" for key in keys]

@@ -1,0 +1,91 @@
+"""``mentor-pyg data``."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+    from torch_geometric.data import HeteroData
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(folder: Path) -> None:
+    """Say what a data folder holds, or everything that is wrong with it, with status 2.
+
+    Args:
+        folder: The data folder.
+    """
+    from mentor_pyg.datasets import InteractionFolder
+
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        try:
+            data = InteractionFolder(folder, force_reload=True)[0]
+        except (ValueError, OSError) as error:
+            problems = list(dict.fromkeys([str(error), *_problems(folder)]))
+            for problem in problems:
+                print("error:", " ".join(problem.split()), file=sys.stderr)
+            raise SystemExit(2) from error
+    _describe(folder, data)
+    for note in dict.fromkeys(str(one.message) for one in noted):
+        print(f"note: {note}")
+
+
+def _problems(folder: Path) -> list[str]:
+    """Return the first problem of every file in a folder that cannot be read."""
+    from mentor_pyg.datasets.feature_file import num_feature_rows, read_features
+    from mentor_pyg.datasets.inter_file import read_inter_file
+
+    found, rows, counted_by = [], None, "'num_items'"
+    for path in sorted([*folder.glob("*_feat.npy"), *folder.glob("*_feat.pt")]):
+        try:
+            count = num_feature_rows([path])
+            if rows is None:
+                rows, counted_by = count, f"the number of rows of {path}"
+            read_features(path, count)
+        except (ValueError, OSError) as error:
+            found.append(str(error))
+    for path in sorted([*folder.glob("*.inter"), *folder.glob("*.inter.gz")]):
+        try:
+            read_inter_file(path, rows, counted_by)
+        except (ValueError, OSError) as error:
+            found.append(str(error))
+    return found
+
+
+def _describe(folder: Path, data: HeteroData) -> None:
+    from mentor_pyg.data import (
+        ITEM,
+        edge_label_index,
+        feature_key,
+        modalities,
+        num_items,
+        num_users,
+        presence,
+    )
+
+    users, items = num_users(data), num_items(data)
+    splits = {split: edge_label_index(data, split) for split in ("train", "val", "test")}
+    total = sum(index.size(1) for index in splits.values())
+    trained = [row.unique().numel() for row in splits["train"]]
+    print(f"{folder}: {total:,} interactions, density {total / (users * items):.4%}")
+    print(f"{'users':8}{users:>12,}   {users - trained[0]:,} without train interactions")
+    print(f"{'items':8}{items:>12,}   {items - trained[1]:,} without train interactions")
+    for split, index in splits.items():
+        some = [row.unique().numel() for row in index]
+        print(f"{split:8}{index.size(1):>12,}   of {some[0]:,} users and {some[1]:,} items")
+    for modality in modalities(data):
+        width, share = data[ITEM][feature_key(modality)].size(1), presence(data, modality)
+        print(f"{modality:8}{width:>6} wide   {share.float().mean():.1%} of the items have it")
+    if not modalities(data):
+        print("no item features; models of interactions alone can be trained")
+
+
+def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
+    """Add the arguments."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the data folder")

@@ -1,0 +1,117 @@
+"""The command ``mentor-pyg``: finds the subcommand, and runs it with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from mentor_pyg.cli.console import reported
+from mentor_pyg.dependencies import require
+from mentor_pyg.version import __version__
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = ["COMMANDS", "main"]
+
+
+class _Command(NamedTuple):
+    usage: str
+    help: str
+
+
+COMMANDS = {
+    "train": _Command(
+        "--model NAME [--data DIR] [--out DIR] [--config FILE]\n"
+        "       [--settings.NAME VALUE ...] [--training.NAME VALUE ...] [--refit]",
+        "train a model, choose its epoch on validation, report it on test",
+    ),
+    "evaluate": _Command(
+        "RUN [--data DIR] [--split val|test] [--k 10,20] [--metrics recall,ndcg]",
+        "rank a split by the model of a run folder",
+    ),
+    "recommend": _Command(
+        "RUN [--data DIR] (--user ID ... | --all) [--k 10]\n"
+        "       [--out FILE.csv|FILE.parquet] [--exclude train,val,test] [--force]",
+        "write the best items for users",
+    ),
+    "models": _Command("[NAME]", "list the models and shipped configs, or the settings of one"),
+    "data": _Command("DIR", "say what a data folder holds, and what is wrong with it"),
+}
+"""The subcommands; each is in the module of its name, as ``add_arguments`` and ``run``."""
+
+_COMPLETION = (
+    "`mentor-pyg COMMAND --help` has the options. Completion in bash and zsh: install the extra "
+    '"completion" and add eval "$(register-python-argcomplete mentor-pyg)" to your shell\'s start.'
+)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        args: The arguments; by default those of the process.
+
+    Raises:
+        SystemExit: As :func:`~mentor_pyg.cli.console.reported` says; with status 143 after SIGTERM.
+    """
+    with reported():
+        words = _words(args)
+        chosen = words[0] if words else ""
+        parser = _parser(words)
+        try:
+            values = parser.parse_args(words)[chosen].as_dict()
+        except argparse.ArgumentError as error:
+            command = f"mentor-pyg {chosen}" if chosen in COMMANDS else "mentor-pyg"
+            raise ValueError(f"{_plain(str(error)).rstrip('.')}; see `{command} --help`") from error
+        importlib.import_module(f"mentor_pyg.cli.{chosen}").run(**values)
+
+
+def _plain(message: str) -> str:
+    """Return what jsonargparse says of a value, without its Python."""
+    message = re.sub(r'Parser key "([\w.]+)":', r"'\1':", message)
+    return re.sub(r"<class '([\w.]+)'>", r"\1", message)
+
+
+def _words(args: Sequence[str] | None) -> list[str]:
+    """Return the arguments; where a shell asks for completions, those that are typed so far."""
+    if args is None and "_ARGCOMPLETE" in os.environ:
+        return os.environ.get("COMP_LINE", "").split()[1:]
+    return list(sys.argv[1:] if args is None else args)
+
+
+def _parser(words: list[str]) -> ArgumentParser:
+    """Return the parser, with the arguments of the subcommand in hand: others cost imports."""
+    try:
+        jsonargparse = require("jsonargparse", extra="train", purpose="The command mentor-pyg")
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    make = partial(
+        jsonargparse.ArgumentParser,
+        exit_on_error=False,
+        allow_abbrev=False,
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=32),
+    )
+    parser: ArgumentParser = make(
+        prog="mentor-pyg",
+        usage="mentor-pyg COMMAND ...",
+        version=__version__,
+        description="Multimodal recommendation on PyTorch Geometric.",
+        epilog=_COMPLETION,
+    )
+    commands = parser.add_subcommands(metavar="COMMAND ...", title="commands", description=None)
+    for name, command in COMMANDS.items():
+        below = make(usage=f"mentor-pyg {name} {command.usage}")
+        if name in words[:1]:
+            module = importlib.import_module(f"mentor_pyg.cli.{name}")
+            below.description = (inspect.getdoc(module.run) or "").partition("\n\nArgs:")[0]
+            module.add_arguments(below, words)
+        commands.add_subcommand(name, below, help=command.help)
+    return parser

@@ -1,0 +1,154 @@
+"""``mentor-pyg recommend``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from mentor_pyg.cli.trained import open_run
+from mentor_pyg.dependencies import require
+from mentor_pyg.files import replaced_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from jsonargparse import ArgumentParser
+    from torch import Tensor
+    from torch_geometric.data import HeteroData
+
+    from mentor_pyg.data import Scorer
+    from mentor_pyg.graph import ItemLists
+    from mentor_pyg.typing import Split
+
+__all__ = ["add_arguments", "run"]
+
+_ROWS = 2**17  # Recommendations at a time.
+
+
+def run(
+    run: Path,
+    user: list[str] | None,
+    all: bool,
+    data: Path | None,
+    k: int,
+    out: Path | None,
+    exclude: str | None,
+    force: bool,
+) -> None:
+    """Write the best items for users: columns user, rank, item and score.
+
+    Users and items go by their original ids where the data have them, else by number from 0.
+    A user with fewer than K items left has fewer rows.
+    """
+    if (user is None) is not all:
+        raise ValueError("'recommend' needs users: either --user ID ... or --all")
+    write = _writer(out, force)
+    scorer, dataset = open_run(run, data)
+    from mentor_pyg.ops import seen_items
+
+    splits = None if exclude is None else cast("list[Split]", [s for s in exclude.split(",") if s])
+    seen = seen_items(dataset, splits)
+    blocks = _blocks(scorer, dataset, _users(user, dataset), k, seen)
+    if out is None:
+        _write_csv(sys.stdout, blocks)
+        return
+    with replaced_whole(out) as partial:
+        write(partial, blocks)
+    print(f"written to {out}")
+
+
+def _writer(out: Path | None, force: bool) -> Any:
+    """Return what writes the file, or raise if it cannot be written."""
+    if out is None:
+        return _write_csv
+    if out.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"'out' needs to end in .csv or .parquet (got {out})")
+    if out.exists() and not force:
+        raise FileExistsError(f"{out} exists; give --force to replace it, or another name")
+    if out.suffix == ".csv":
+        return _write_csv
+    try:
+        require("pyarrow", extra="parquet", purpose="Writing Parquet")
+    except ImportError as error:
+        raise ValueError(f"{error}, or write a .csv file") from error
+    return _write_parquet
+
+
+def _users(user: list[str] | None, data: HeteroData) -> Tensor:
+    import torch
+
+    from mentor_pyg.data import USER, num_users
+    from mentor_pyg.ops import user_ids
+
+    count, raw_id = num_users(data), data[USER].get("raw_id")
+    if user is None:
+        return torch.arange(count)
+    if raw_id is not None:
+        return user_ids(user, count, raw_id)
+    if strange := [one for one in user if not one.isdecimal()]:
+        raise ValueError(f"'user' needs numbers from 0 to {count - 1} (got {strange[0]!r})")
+    return user_ids([int(one) for one in user], count)
+
+
+def _blocks(
+    scorer: Scorer, data: HeteroData, user: Tensor, k: int, seen: ItemLists
+) -> Iterator[pd.DataFrame]:
+    """Yield the recommendations for some users at a time, so that memory stays bounded."""
+    import numpy as np
+    import pandas as pd
+
+    from mentor_pyg.data import ITEM, USER
+    from mentor_pyg.ops import recommend_items
+
+    raw_ids = {side: data[side].get("raw_id") for side in (USER, ITEM)}
+    names = {side: np.asarray(ids) for side, ids in raw_ids.items() if ids is not None}
+    for some in user.split(max(1, _ROWS // max(k, 1))):
+        item, score = recommend_items(scorer, some, k, seen)
+        row, rank = (item >= 0).nonzero(as_tuple=True)
+        columns = {"user": some[row], "rank": rank + 1, "item": item[row, rank]}
+        columns["score"] = score[row, rank]
+        frame = pd.DataFrame({name: column.numpy() for name, column in columns.items()})
+        for side, ids in names.items():
+            frame[side] = ids[frame[side]]
+        yield frame
+
+
+def _write_csv(file: Any, blocks: Iterator[pd.DataFrame]) -> None:
+    for number, frame in enumerate(blocks):
+        mode, header = ("a", False) if number else ("w", True)
+        frame.to_csv(file, mode=mode, header=header, index=False)
+
+
+def _write_parquet(path: Path, blocks: Iterator[pd.DataFrame]) -> None:
+    table_of = importlib.import_module("pyarrow").Table.from_pandas
+    first = table_of(next(blocks), preserve_index=False)
+    with importlib.import_module("pyarrow.parquet").ParquetWriter(path, first.schema) as writer:
+        writer.write_table(first)
+        for frame in blocks:
+            writer.write_table(table_of(frame, schema=first.schema, preserve_index=False))
+
+
+def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
+    """Add the arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+    parser.add_argument("--user", nargs="+", type=str, metavar="ID", help="for these users")
+    parser.add_argument("--all", action="store_true", help="for all users")
+    parser.add_argument(
+        "--data", type=Path | None, metavar="DIR", help="the data folder; else the one of the run"
+    )
+    parser.add_argument("--k", type=int, default=10, help="the number of items [10]")
+    parser.add_argument(
+        "--out",
+        type=Path | None,
+        metavar="FILE",
+        help='a .csv file, or a .parquet file (extra "parquet"); else CSV goes to stdout',
+    )
+    parser.add_argument(
+        "--exclude",
+        type=str | None,
+        metavar="SPLIT,...",
+        help="whose items to leave out; else those of all splits that the data have",
+    )
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")

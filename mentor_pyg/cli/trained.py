@@ -1,0 +1,73 @@
+"""What a run folder holds, ready to rank."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mentor_pyg.cli.sources import read_source
+
+if TYPE_CHECKING:
+    from torch_geometric.data import HeteroData
+
+    from mentor_pyg.data import Scorer
+
+__all__ = ["open_run"]
+
+
+def open_run(run: Path, data: Path | None = None) -> tuple[Scorer, HeteroData]:
+    """Return what scores the items by the model of a run folder, and the data it was trained on.
+
+    Args:
+        run: What ``mentor-pyg train`` wrote to, or the folder ``refit`` in it.
+        data: The data folder; by default the one that the run remembers.
+
+    Raises:
+        OSError: If there is no such folder, or no data.
+        ValueError: If it holds no finished run of this version, or the data are others.
+    """
+    import torch
+
+    from mentor_pyg.models import load_model
+
+    settings = _read_settings(run / "settings.json")
+    weights = run / "model.safetensors"
+    if not weights.exists():
+        raise FileNotFoundError(
+            f"{run} holds a run that is not finished (it has no {weights.name}); go on with it by "
+            f"the command that began it, with --out {run}"
+        )
+    source = settings["environment"].get("data") if data is None else str(data)
+    if source is None:
+        raise ValueError(f"{run} does not say where its data are; give --data")
+    dataset = _as_trained_on(read_source(source), settings["data"].get("sha256"))
+    model = load_model(weights, dataset)
+    with torch.no_grad():
+        return model.scorer(model.prepare(dataset)), dataset
+
+
+def _read_settings(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path.parent} is no run folder (it has no {path.name}); give one that "
+            f"`mentor-pyg train` wrote to"
+        )
+    try:
+        values = json.loads(path.read_text())
+        return {part: dict(values[part]) for part in ("model", "data", "environment")}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged or not of a run of this version; put a copy in its place, or "
+            f"train anew in another folder"
+        ) from error
+
+
+def _as_trained_on(data: HeteroData, checksum: str | None) -> HeteroData:
+    """Return the data with its splits joined, if these were what a refitted model saw."""
+    from mentor_pyg.data import fingerprint
+    from mentor_pyg.transforms import JoinSplits
+
+    if checksum != fingerprint(data) and checksum == fingerprint(joined := JoinSplits()(data)):
+        return joined
+    return data  # Other data are refused where the model is loaded.
