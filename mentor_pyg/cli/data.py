@@ -20,6 +20,8 @@ def run(folder: Path) -> None:
     Args:
         folder: The data folder.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no data folder {folder}; correct DIR")
     from mentor_pyg.datasets import InteractionFolder
 
     with warnings.catch_warnings(record=True) as noted:

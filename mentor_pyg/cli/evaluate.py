@@ -40,7 +40,9 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     parser.add_argument(
         "--data", type=Path | None, metavar="DIR", help="the data folder; else the one of the run"
     )
-    parser.add_argument("--split", type=Literal["val", "test"], default="test", help="[test]")
+    parser.add_argument(
+        "--split", choices=["val", "test"], default="test", help="which split [test]"
+    )
     parser.add_argument(
         "--k", type=str, default="10,20", metavar="K,...", help="lengths of ranking [10,20]"
     )

@@ -65,7 +65,11 @@ def main(args: Sequence[str] | None = None) -> None:
     with reported():
         words = _words(args)
         chosen = words[0] if words else ""
-        parser = _parser(words)
+        parser, parsers = _parsers(words)
+        if "_ARGCOMPLETE" in os.environ and chosen in COMMANDS:
+            # As a program of its own, since jsonargparse completes no options of subcommands.
+            os.environ["_ARGCOMPLETE"] = "2"
+            parser = parsers[chosen]
         try:
             values = parser.parse_args(words)[chosen].as_dict()
         except argparse.ArgumentError as error:
@@ -81,14 +85,17 @@ def _plain(message: str) -> str:
 
 
 def _words(args: Sequence[str] | None) -> list[str]:
-    """Return the arguments; where a shell asks for completions, those that are typed so far."""
+    """Return the arguments; where a shell asks for completions, those before the cursor."""
     if args is None and "_ARGCOMPLETE" in os.environ:
-        return os.environ.get("COMP_LINE", "").split()[1:]
+        return f"{os.environ['COMP_LINE']}|".split()[1:-1]
     return list(sys.argv[1:] if args is None else args)
 
 
-def _parser(words: list[str]) -> ArgumentParser:
-    """Return the parser, with the arguments of the subcommand in hand: others cost imports."""
+def _parsers(words: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
+    """Return the parser and those of the subcommands; only the one in hand has its arguments.
+
+    The others' would cost imports.
+    """
     try:
         jsonargparse = require("jsonargparse", extra="train", purpose="The command mentor-pyg")
     except ImportError as error:
@@ -107,11 +114,12 @@ def _parser(words: list[str]) -> ArgumentParser:
         epilog=_COMPLETION,
     )
     commands = parser.add_subcommands(metavar="COMMAND ...", title="commands", description=None)
+    parsers = {}
     for name, command in COMMANDS.items():
-        below = make(usage=f"mentor-pyg {name} {command.usage}")
+        below = parsers[name] = make(usage=f"mentor-pyg {name} {command.usage}")
         if name in words[:1]:
             module = importlib.import_module(f"mentor_pyg.cli.{name}")
             below.description = (inspect.getdoc(module.run) or "").partition("\n\nArgs:")[0]
             module.add_arguments(below, words)
         commands.add_subcommand(name, below, help=command.help)
-    return parser
+    return parser, parsers

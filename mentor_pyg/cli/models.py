@@ -63,4 +63,11 @@ def _print_below(text: str) -> None:
 
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     """Add the arguments."""
-    parser.add_argument("name", nargs="?", type=str, metavar="NAME", help="the model")
+    name = parser.add_argument("name", nargs="?", type=str, metavar="NAME", help="the model")
+    name.completer = _names
+
+
+def _names(**_: object) -> list[str]:
+    from mentor_pyg.models import MODELS
+
+    return sorted(MODELS)

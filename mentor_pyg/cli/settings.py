@@ -31,6 +31,11 @@ class Setting(NamedTuple):
     default: Any
     doc: str
 
+    def completer(self, **_: Any) -> list[str]:
+        """Return the values that a shell may complete."""
+        literals = map(str, get_args(self.type)) if get_origin(self.type) is Literal else ()
+        return ["true", "false"] if self.type is bool else [*literals]
+
 
 def settings_of(config: type[Config]) -> list[Setting]:
     """Return the settings of a config class, in their order."""

@@ -103,7 +103,7 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
 
     base: Any = require("jsonargparse", extra="train", purpose="The command").ActionConfigFile
 
-    class ConfigFile(base):  # type: ignore[misc]
+    class ConfigFile(base):
         """A YAML file, or a shipped one by its name."""
 
         def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
@@ -112,7 +112,7 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
         def completer(self, prefix: str, **kwargs: Any) -> list[str]:
             return [*config_names(), *super().completer(prefix, **kwargs)]
 
-    # Who asks for help or for a completion has not written everything yet.
+    # With help or a completion asked for, not everything is there yet.
     is_draft = "_ARGCOMPLETE" in os.environ or not {"-h", "--help"}.isdisjoint(words)
     written = _written(words, is_draft)
     names = [*(one["model"] for one in written if "model" in one), *_values(words, "--model")]
@@ -157,13 +157,14 @@ def _add_settings(parser: ArgumentParser, part: str, config: type[Config]) -> No
     group = parser.add_argument_group(f"{part} ({config.__name__})")
     for setting in settings_of(config):
         first = setting.doc.replace("%", "%%").partition(". ")[0].rstrip(".")
-        group.add_argument(
+        action = group.add_argument(
             f"--{part}.{setting.name}",
             type=setting.type,
             default=setting.default,
             metavar="VALUE",
             help=f"{first} [{setting.default}]",
         )
+        action.completer = setting.completer
 
 
 def _refuse_unknown(
@@ -188,13 +189,15 @@ def _written(words: list[str], is_draft: bool) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for name in _values(words, "--config"):
         try:
-            found.append(yaml.safe_load(config_file(name).read_text()))
+            values = yaml.safe_load(config_file(name).read_text())
         except OSError:
-            if not is_draft:
-                raise
+            if is_draft:
+                continue
+            raise
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ValueError(f"{name} is no YAML file: {error}") from error
-        if not isinstance(found[-1], dict):
-            kind = type(found[-1]).__name__
+        if not isinstance(values, dict):
+            kind = type(values).__name__
             raise ValueError(f"{name} needs to be a mapping of options (got a {kind})")
+        found.append(values)
     return found

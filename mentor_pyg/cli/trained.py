@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mentor_pyg.cli.sources import read_source
 
@@ -31,23 +31,29 @@ def open_run(run: Path, data: Path | None = None) -> tuple[Scorer, HeteroData]:
 
     from mentor_pyg.models import load_model
 
-    settings = _read_settings(run / "settings.json")
+    recorded, checksum = _read_settings(run / "settings.json")
     weights = run / "model.safetensors"
     if not weights.exists():
         raise FileNotFoundError(
             f"{run} holds a run that is not finished (it has no {weights.name}); go on with it by "
             f"the command that began it, with --out {run}"
         )
-    source = settings["environment"].get("data") if data is None else str(data)
+    source = recorded if data is None else str(data)
     if source is None:
         raise ValueError(f"{run} does not say where its data are; give --data")
-    dataset = _as_trained_on(read_source(source), settings["data"].get("sha256"))
+    dataset = _as_trained_on(read_source(source), checksum)
+    if dataset is None:
+        raise ValueError(
+            f"the data of {source} are not those that {run} was trained on (their checksums "
+            f"differ); give these with --data"
+        )
     model = load_model(weights, dataset)
     with torch.no_grad():
         return model.scorer(model.prepare(dataset)), dataset
 
 
-def _read_settings(path: Path) -> dict[str, dict[str, Any]]:
+def _read_settings(path: Path) -> tuple[str | None, str]:
+    """Return where the data of a run came from, and their checksum."""
     if not path.exists():
         raise FileNotFoundError(
             f"{path.parent} is no run folder (it has no {path.name}); give one that "
@@ -55,19 +61,20 @@ def _read_settings(path: Path) -> dict[str, dict[str, Any]]:
         )
     try:
         values = json.loads(path.read_text())
-        return {part: dict(values[part]) for part in ("model", "data", "environment")}
-    except (ValueError, TypeError, KeyError) as error:
+        return values["environment"].get("data"), values["data"]["sha256"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{path} is damaged or not of a run of this version; put a copy in its place, or "
             f"train anew in another folder"
         ) from error
 
 
-def _as_trained_on(data: HeteroData, checksum: str | None) -> HeteroData:
-    """Return the data with its splits joined, if these were what a refitted model saw."""
+def _as_trained_on(data: HeteroData, checksum: str) -> HeteroData | None:
+    """Return the data that have a checksum, as they are or, for a refitted model, joined."""
     from mentor_pyg.data import fingerprint
     from mentor_pyg.transforms import JoinSplits
 
-    if checksum != fingerprint(data) and checksum == fingerprint(joined := JoinSplits()(data)):
-        return joined
-    return data  # Other data are refused where the model is loaded.
+    if checksum == fingerprint(data):
+        return data
+    joined: HeteroData = JoinSplits()(data)
+    return joined if checksum == fingerprint(joined) else None
