@@ -18,7 +18,7 @@ NAMES = {
         propagate validate_data
     """,
     "mentor_pyg.cli": """
-        new_folder run_command summarize
+        new_folder run_command run_training summarize
     """,
     "mentor_pyg.data": """
         Batch DEFAULT_MODALITY_WEIGHTS INTERACTS ITEM Inputs REV_INTERACTS

@@ -101,6 +101,7 @@ def test_repeated_rows_are_dropped_with_one_warning(tmp_path: Path) -> None:
         read = read_inter_file(path)
     assert len(caught) == 1
     assert read.train.tolist() == [[0], [1]]
+    assert read.val.tolist() == [[0], [0]]
     assert read.rating is not None
     assert read.rating.tolist() == [5.0]  # of the first row
 

@@ -250,6 +250,8 @@ def test_another_process_in_the_folder_is_named(
 
 
 SCRIPT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A background job inherits it ignored.
 from mentor_pyg import SyntheticMultimodal
 from mentor_pyg.training import TrainingConfig, train
 config = TrainingConfig(epochs=10_000, patience=10_000, device="cpu")

@@ -55,6 +55,27 @@ def test_best_epoch_is_the_first_of_the_highest_validation_recall(whole: Any) ->
         assert value == pytest.approx(whole.table[best][f"val/{key}"]), key
 
 
+def test_of_epochs_that_score_the_same_the_first_is_the_best(
+    data: HeteroData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "full_ranking", lambda *args: {"recall@10": 0.5})
+    config = TrainingConfig(epochs=3, k=(10,), device="cpu")
+    assert train("bprmf", data, tmp_path, config=config)["best_epoch"] == 1
+
+
+def test_every_epoch_of_every_seed_draws_other_numbers(data: HeteroData, tmp_path: Path) -> None:
+    drawn = []
+    for seed in (0, 1):
+        train(
+            "bprmf",
+            data,
+            tmp_path / str(seed),
+            config=TrainingConfig(epochs=2, seed=seed, device="cpu"),
+            on_step=lambda run, terms: drawn.append(torch.rand(()).item()),
+        )
+    assert len(set(drawn)) == 4
+
+
 def test_stops_when_the_patience_is_used_up(whole: Any) -> None:
     assert (
         len(whole.table)
