@@ -1,8 +1,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -249,40 +247,36 @@ def test_another_process_in_the_folder_is_named(
         run(data, tmp_path)
 
 
-SCRIPT = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # A background job inherits it ignored.
-from mentor_pyg import SyntheticMultimodal
-from mentor_pyg.training import TrainingConfig, train
-config = TrainingConfig(epochs=10_000, patience=10_000, device="cpu")
-train("bprmf", SyntheticMultimodal("tiny")[0], "out", config=config)
-"""
-
-
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)]
+    ("number", "error", "status"),
+    [(signal.SIGTERM, SystemExit, (143,)), (signal.SIGINT, KeyboardInterrupt, ())],
 )
 def test_a_signal_ends_the_run_with_a_word(
-    number: signal.Signals, status: int, tmp_path: Path
+    number: signal.Signals,
+    error: type[BaseException],
+    status: tuple[int, ...],
+    whole: Any,
+    run: Train,
+    data: HeteroData,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch 2"):
-            process.send_signal(number)
-            break
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == status
-    assert error.startswith("stopped; run the same again with --out out to go on\n")
-    state = torch.load(tmp_path / "out" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert state["counted"]["epoch"] >= 2
+    def on_step(fit: Any, terms: Any) -> None:
+        if fit.epoch == 2:
+            signal.raise_signal(number)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # Ignored in the background.
+    try:
+        with pytest.raises(error) as raised:
+            settings = {"embedding_dim": 8}
+            train("mentor", data, tmp_path, settings=settings, config=whole.config, on_step=on_step)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert raised.value.args == status
+    message = f"stopped; run the same again with --out {tmp_path} to go on\n"
+    assert capsys.readouterr().err == message
+    run(data, tmp_path)
+    whole.assert_equals(tmp_path)
 
 
 def test_a_thread_trains_without_touching_signals(data: HeteroData, tmp_path: Path) -> None:

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -238,25 +236,3 @@ def test_cluster_does_not_interfere(
     for name, value in {"NTASKS": "2", "JOB_NAME": "job", "JOB_ID": "1", "PROCID": "1"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     assert run(data, tmp_path, epochs=1).metrics["best_epoch"] == 1
-
-
-@pytest.mark.parametrize("threads", ["1", "2"])
-def test_says_where_it_writes_and_nothing_of_others(threads: str, tmp_path: Path) -> None:
-    code = (
-        "from mentor_pyg import SyntheticMultimodal\n"
-        "from mentor_pyg.training import TrainingConfig, train\n"
-        "data = SyntheticMultimodal('tiny')[0]\n"
-        "train('lightgcn', data, 'out', config=TrainingConfig(epochs=2, device='cpu'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={"OMP_NUM_THREADS": threads, "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
-    assert lines[0] == "writing to out"
-    assert [line.split(":")[0] for line in lines[1:]] == ["epoch 1", "epoch 2"]
