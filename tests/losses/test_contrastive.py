@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mentor_pyg.losses import INFO_NCE_BACKENDS, info_nce, info_nce_unavailable
+from mentor_pyg.losses import SOFTMAX_BACKENDS, info_nce, softmax_unavailable
 from mentor_pyg.ops.contrast import CONTRAST_BACKENDS
 from mentor_pyg.typing import Precision
 from tests.ops.contrast.views import assert_near, random_views, value_and_grads
@@ -16,7 +16,7 @@ from tests.ops.contrast.views import assert_near, random_views, value_and_grads
 TEMPERATURES = (0.01, 0.2, 1.0)
 ON_CUDA: Any = SimpleNamespace(device=torch.device("cuda"))
 """As much of a view as the choice of a backend looks at."""
-BACKENDS = [name for name in INFO_NCE_BACKENDS if name != "triton"]
+BACKENDS = [name for name in SOFTMAX_BACKENDS if name != "triton"]
 """Those that run everywhere, in float64 too."""
 
 
@@ -129,7 +129,7 @@ def test_equals_the_line_in_its_docstring() -> None:
 @pytest.fixture
 def reasons(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     """Why each backend cannot run; the test's to set."""
-    reasons: dict[str, str | None] = dict.fromkeys(INFO_NCE_BACKENDS)
+    reasons: dict[str, str | None] = dict.fromkeys(SOFTMAX_BACKENDS)
     for name, backend in CONTRAST_BACKENDS.items():
         fake = backend._replace(unavailable=lambda *_, name=name: reasons[name])
         monkeypatch.setitem(CONTRAST_BACKENDS, name, fake)
@@ -149,7 +149,7 @@ def test_auto_is_chunked_and_on_cuda_triton_for_what_that_lacks(
         "'chunked' cannot run with precision 'tf32x3': torch has none; "
         "backend 'triton' cannot run with precision 'tf32x3': it is too wide"
     )
-    assert match in str(info_nce_unavailable(ON_CUDA, 0.2, "auto", "tf32x3"))
+    assert match in str(softmax_unavailable(ON_CUDA, "auto", "tf32x3"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The backends of the contrast, by name."""
+"""The backends of the softmax over all rows of a table, by name."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,24 +13,26 @@ __all__ = ["CONTRAST_BACKENDS", "ContrastBackend"]
 
 
 class ContrastBackend(NamedTuple):
-    """A way to compute :func:`mentor_pyg.losses.info_nce`."""
+    """A way to compute :func:`mentor_pyg.losses.softmax_loss`."""
 
-    info_nce: Callable[[Tensor, Tensor, float | Tensor, Precision], Tensor]
-    """``(view_a [N, d], view_b [N, d], temperature, precision) -> loss``, in float32 at least.
+    cross_entropy: Callable[[Tensor, Tensor, Tensor, Tensor | None, float, Precision, bool], Tensor]
+    """``(query [B, d], table [N, d], target [P], row, temperature, precision, unit_rows) -> loss``.
 
-    A temperature that is a tensor requires a gradient, others come as numbers.
+    Equals ``F.cross_entropy((query @ table.t() / temperature)[row], target)``, of float32 or
+    float64. ``row`` ``[P]`` names the query of every target; ``None`` stands for one target each.
+    ``unit_rows`` promises that no row is longer than one, so that exponentials may need no shift.
     """
-    unavailable: Callable[[Tensor, float | Tensor, Precision], str | None]
-    """Why the backend cannot run on such views; ``None`` where it can."""
+    unavailable: Callable[[Tensor, Precision], str | None]
+    """Why the backend cannot run on such rows ``[N, d]``; ``None`` where it can."""
 
 
 CONTRAST_BACKENDS: Registry[ContrastBackend] = Registry(
-    "info_nce",
+    "softmax_loss",
     {
-        "triton": ContrastBackend(triton_stream.info_nce, triton_stream.unavailable),
-        "chunked": ContrastBackend(chunked.info_nce, chunked.unavailable),
-        "naive": ContrastBackend(naive.info_nce, naive.unavailable),
+        "triton": ContrastBackend(triton_stream.cross_entropy, triton_stream.unavailable),
+        "chunked": ContrastBackend(chunked.cross_entropy, chunked.unavailable),
+        "naive": ContrastBackend(naive.cross_entropy, naive.unavailable),
     },
     auto={"cpu": ("chunked",), "cuda": ("chunked", "triton")},
 )
-"""The backends by name. ``"naive"``, which holds all pairs, runs if it is asked for."""
+"""The backends by name. ``"naive"``, which holds all scores, runs if it is asked for."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mentor_pyg.typing import Precision
 
-__all__ = ["cross_entropy", "info_nce", "unavailable"]
+__all__ = ["cross_entropy", "unavailable"]
 
 _CHUNK_ELEMENTS = {"cpu": 5 * 2**20, "cuda": 2**26}
 """Scores held at a time: near the cache on the CPU, enough to fill a GPU there."""
@@ -24,19 +24,19 @@ _MIN_UNSHIFTED_TEMPERATURE = 0.025
 """From here up, exp(cos / t) <= exp(40) is summed in float32 without a shift."""
 
 
-def unavailable(view: Tensor, temperature: float | Tensor, precision: Precision) -> str | None:
+def unavailable(rows: Tensor, precision: Precision) -> str | None:
     """Return why torch has no such products of rows ``[N, d]``, or ``None``."""
     if precision == "ieee":
         return None
-    if view.dtype == torch.float64:
-        return f"{precision} products are of float32 matrices, and the views are float64"
+    if rows.dtype == torch.float64:
+        return f"{precision} products are of float32 matrices, and the rows are float64"
     if precision == "tf32x3":
         return "torch has no tf32x3 products"
-    if view.device.type == "cpu":
+    if rows.device.type == "cpu":
         return _cpu_lacks(precision)
-    if not view.is_cuda:
-        return f"it has {precision} products on CUDA and CPU (the views are on {view.device})"
-    capability = torch.cuda.get_device_capability(view.device)
+    if not rows.is_cuda:
+        return f"it has {precision} products on CUDA and CPU (the rows are on {rows.device})"
+    capability = torch.cuda.get_device_capability(rows.device)
     if capability < (8, 0):
         got = f"{capability[0]}.{capability[1]} here"
         return f"{precision} products need compute capability 8.0 or newer ({got})"
@@ -53,42 +53,20 @@ def _cpu_lacks(precision: Precision) -> str | None:
     return "bf16 products of float32 matrices need AMX, which this CPU lacks"
 
 
-def info_nce(
-    view_a: Tensor, view_b: Tensor, temperature: float | Tensor, precision: Precision
-) -> Tensor:
-    """Return the loss of two views ``[N, d]``, not normalised, in float32 at least."""
-    dtype = torch.promote_types(view_a.dtype, torch.float32)
-    a, b = F.normalize(view_a.to(dtype)), F.normalize(view_b.to(dtype))
-    positive = torch.arange(len(a), device=a.device)
-    return cross_entropy(a, positive, b, temperature, precision, unit_rows=True)
-
-
 def cross_entropy(
     query: Tensor,
-    target: Tensor,
     table: Tensor,
-    temperature: float | Tensor,
+    target: Tensor,
+    row: Tensor | None,
+    temperature: float,
     precision: Precision,
-    *,
-    unit_rows: bool = False,
+    unit_rows: bool,
 ) -> Tensor:
-    """Equal ``F.cross_entropy(query @ table.t() / temperature, target)``, in O((B + N) d) memory.
-
-    Args:
-        query: Rows ``[B, d]``.
-        target: The row of ``table`` that each query is to find ``[B]``.
-        table: Rows ``[N, d]`` of the same dtype, float32 or float64.
-        temperature: What scores are divided by; a tensor gets its gradient.
-        precision: What factors of products are rounded to.
-        unit_rows: Promise that no row is longer than one, so that exponentials need no shift.
-    """
-    if isinstance(temperature, Tensor):
-        # Of unknown size: the scaling is taken out, and differentiated like any other.
-        query, temperature, unit_rows = query / temperature, 1.0, False
+    """Return the loss, see :class:`~mentor_pyg.ops.contrast.ContrastBackend`."""
     shifted = not unit_rows or temperature < _MIN_UNSHIFTED_TEMPERATURE
     # Inside a function's forward the grad mode is always off.
     options = (temperature, precision, shifted, torch.is_grad_enabled())
-    value: Tensor = _ChunkedCrossEntropy.apply(query, table, target, *options)  # type: ignore[no-untyped-call]
+    value: Tensor = _ChunkedCrossEntropy.apply(query, table, target, row, *options)  # type: ignore[no-untyped-call]
     return value
 
 
@@ -124,6 +102,30 @@ def _product(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.mm(x, y, out=out)
 
 
+class _Targets(NamedTuple):
+    """Pairs of a query and the row that it is to find, in the order of the queries."""
+
+    query: Tensor  # [P]
+    row: Tensor  # [P]
+    counts: Tensor | None
+    """How many each query has ``[B]``; ``None`` where each has one."""
+
+    @classmethod
+    def of(cls, query: Tensor, target: Tensor, row: Tensor | None) -> Self:
+        """Sort the pairs, unless pair ``i`` is of query ``i``."""
+        if row is None:
+            return cls(torch.arange(len(query), device=query.device), target, None)
+        row, order = row.sort(stable=True)
+        return cls(row, target[order], row.bincount(minlength=len(query)).to(query.dtype))
+
+    def bounds(self, chunks: Sequence[slice]) -> list[int]:
+        """Return where every chunk's pairs start, and where the last one's end."""
+        starts = [chunk.start for chunk in chunks]
+        if self.counts is not None:
+            starts = torch.searchsorted(self.query, self.query.new_tensor(starts)).tolist()
+        return [*starts, len(self.query)]
+
+
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Gradients are formed in the forward, while a chunk is at hand."""
 
@@ -133,38 +135,43 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         query: Tensor,
         table: Tensor,
         target: Tensor,
+        row: Tensor | None,
         temperature: float,
         precision: Precision,
         shifted: bool,
         wanted: bool,
     ) -> Tensor:
         needs_query, needs_table = (wanted and needs for needs in ctx.needs_input_grad[:2])
-        # At the targets: d loss / d query_i holds -table_j / (B t), and the other way round.
-        grad_query = table[target].neg_() if needs_query else None
-        grad_table = None
+        targets = _Targets.of(query, target, row)
+        # At the targets: d loss / d query_i holds -table_j / (P t), and the other way round.
+        grad_query = grad_table = None
+        if needs_query:
+            grad_query = torch.zeros_like(query)
+            grad_query.index_add_(0, targets.query, table[targets.row], alpha=-1)
         if needs_table:
-            grad_table = torch.zeros_like(table).index_add_(0, target, query, alpha=-1)
+            grad_table = torch.zeros_like(table)
+            grad_table.index_add_(0, targets.row, query[targets.query], alpha=-1)
         # On CUDA, products of bfloat16 can be had in float32; elsewhere torch rounds if told to.
         factor = torch.bfloat16 if query.is_cuda and precision == "bf16" else query.dtype
         products = "ieee" if factor == torch.bfloat16 else precision
         with _float32_products(query.device.type, products):
             total = _stream(
-                query, table, target, temperature, grad_query, grad_table, shifted, factor
+                query, table, targets, temperature, grad_query, grad_table, shifted, factor
             )
         ctx.save_for_backward(grad_query, grad_table)
-        ctx.scale = 1.0 / (len(query) * temperature)
-        return (total / len(query)).to(query.dtype)
+        ctx.scale = 1.0 / (len(target) * temperature)
+        return (total / len(target)).to(query.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # Saved gradients are constants: silently wrong from here on.
             raise RuntimeError(
-                "the chunked InfoNCE cannot be differentiated twice (create_graph=True); "
+                "the chunked softmax cannot be differentiated twice (create_graph=True); "
                 "use backend='naive'"
             )
         scale = grads[0] * ctx.scale
         scaled = (None if grad is None else grad * scale for grad in ctx.saved_tensors)
-        return (*scaled, None, None, None, None, None)
+        return (*scaled, None, None, None, None, None, None)
 
 
 def _chunks(num_queries: int, num_rows: int, device: str) -> list[slice]:
@@ -181,7 +188,7 @@ def _chunks(num_queries: int, num_rows: int, device: str) -> list[slice]:
 def _stream(
     query: Tensor,
     table: Tensor,
-    target: Tensor,
+    targets: _Targets,
     temperature: float,
     grad_query: Tensor | None,
     grad_table: Tensor | None,
@@ -198,25 +205,27 @@ def _stream(
     is_bf16 = factor == torch.bfloat16
     longest = max(chunk.stop - chunk.start for chunk in chunks)
     buffer = query.new_empty(0 if is_bf16 else len(table) * longest)
-    for chunk in chunks:
+    for chunk, pairs in zip(chunks, itertools.pairwise(targets.bounds(chunks)), strict=True):
         scaled = (query[chunk] / temperature).to(factor)
         # [N, chunk]: on the CPU this product is 1.5 times as fast as its transpose.
         out = None if is_bf16 else buffer[: len(table) * len(scaled)].view(len(table), -1)
         p = _product(table_factor, scaled.t(), out)
-        positive = p.gather(0, target[chunk].unsqueeze(0)).squeeze(0).double()
+        at = targets.query[slice(*pairs)] - chunk.start
+        positive = p[targets.row[slice(*pairs)], at].double()
         if shifted:
             shift = p.amax(dim=0)
             p.sub_(shift)
-            positive = positive - shift
+            positive = positive - shift[at]
         z = p.exp_().sum(dim=0)  # [chunk]
-        total += z.double().log().sum() - positive.sum()
+        count = 1 if targets.counts is None else targets.counts[chunk]
+        total += (count * z.double().log()).sum() - positive.sum()
         if grad_query is None and grad_table is None:
             continue
-        p = p.to(factor)
+        p, weight = p.to(factor), (count / z).unsqueeze(1)
         if grad_query is not None:
-            grad_query[chunk].add_(_product(p.t(), table_factor).div_(z.unsqueeze(1)))
+            grad_query[chunk].add_(_product(p.t(), table_factor).mul_(weight))
         if grad_table is not None:
-            weighted = (query[chunk] / z.unsqueeze(1)).to(factor)
+            weighted = (query[chunk] * weight).to(factor)
             if is_bf16:
                 grad_table.add_(_product(p, weighted))
             else:

@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mentor_pyg.losses import info_nce
+from mentor_pyg.losses import info_nce, softmax_loss
 from mentor_pyg.ops.contrast import chunked as chunked_backend
-from mentor_pyg.ops.contrast.chunked import cross_entropy
 from mentor_pyg.typing import Precision
 from tests.ops.contrast.views import LargestResult, assert_near, random_views, value_and_grads
 
@@ -166,7 +165,7 @@ def test_equals_torchs_cross_entropy(
     actual, expected = (
         value_and_grads(loss, (query, table))
         for loss in (
-            lambda q, x: cross_entropy(q, target, x, temperature, "ieee"),
+            lambda q, x: softmax_loss(q, target, x, temperature, "chunked"),
             lambda q, x: F.cross_entropy(q @ x.t() / temperature, target),
         )
     )
@@ -178,7 +177,7 @@ def test_scores_beyond_the_exponentials_range_stay_finite(make_chunks: MakeChunk
     query, table = (1e3 * view for view in random_views(9))
     target = torch.arange(9)
     value, *grads = value_and_grads(
-        lambda q, x: cross_entropy(q, target, x, 1.0, "ieee"), (query, table)
+        lambda q, x: softmax_loss(q, target, x, 1.0, "chunked"), (query, table)
     )
     expected = F.cross_entropy(query.double() @ table.double().t(), target)
     assert value.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-3)
@@ -299,10 +298,10 @@ def test_a_cpu_without_such_products_refuses_them(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True, raising=False)
     view = torch.ones(3, 4)
-    needs_amx = chunked_backend.unavailable(view, 0.2, "bf16")
+    needs_amx = chunked_backend.unavailable(view, "bf16")
     assert needs_amx is None if amx else "need AMX, which this CPU lacks" in str(needs_amx)
-    assert chunked_backend.unavailable(view, 0.2, "tf32") == "CPUs have no tf32 products"
-    assert chunked_backend.unavailable(view, 0.2, "ieee") is None
+    assert chunked_backend.unavailable(view, "tf32") == "CPUs have no tf32 products"
+    assert chunked_backend.unavailable(view, "ieee") is None
 
 
 @pytest.mark.parametrize(
@@ -329,7 +328,7 @@ def test_needs_an_ampere_gpu(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     view: Any = SimpleNamespace(dtype=torch.float32, device=torch.device("cuda"), is_cuda=True)
-    found = chunked_backend.unavailable(view, 0.2, precision)
+    found = chunked_backend.unavailable(view, precision)
     assert found is None if reason is None else reason in str(found)
 
 
