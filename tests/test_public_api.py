@@ -22,7 +22,7 @@ NAMES = {
     """,
     "mentor_pyg.data": """
         Batch DEFAULT_MODALITY_WEIGHTS INTERACTS ITEM Inputs REV_INTERACTS
-        Representations SEMANTIC Scorer Sizes USER check_modality_name edge_label_index
+        Representations SEMANTIC Scorer Sizes USER UserBatch check_modality_name edge_label_index
         feature_key fingerprint knn_edge_type modalities num_items num_users presence
         presence_key resolve_modality_weights validate_data
     """,
@@ -40,13 +40,13 @@ NAMES = {
         normalize_rows normalize_symmetric
     """,
     "mentor_pyg.losses": """
-        INFO_NCE_BACKENDS Moments Statistics bpr_loss cosine_loss
-        gaussian_alignment_loss info_nce info_nce_unavailable moments
+        Moments SOFTMAX_BACKENDS Similarity Statistics bpr_loss cosine_loss
+        gaussian_alignment_loss info_nce moments softmax_loss softmax_unavailable
     """,
     "mentor_pyg.models": """
         BPRMF BPRMFConfig CapturedStep Draws LightGCN LightGCNConfig MENTOR MENTORConfig
-        MODELS ModelConfig Objective Recommender Step adam build_model load_model register
-        save_model
+        MODELS ModelConfig Objective Recommender Step adam build_model load_model
+        ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation
@@ -58,7 +58,7 @@ NAMES = {
         propagate_layers rank_items recommend_items seen_items uniform_like user_ids
     """,
     "mentor_pyg.sampling": """
-        BPRBatches Batch UniformNegativeSampler mix_seed
+        BATCHES BPRBatches Batch BatchUnit UniformNegativeSampler UserBatch UserBatches mix_seed
     """,
     "mentor_pyg.training": """
         Fit Hook RunFolder TrainingConfig train

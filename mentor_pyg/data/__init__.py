@@ -1,6 +1,6 @@
 """The data model: names of stores and attributes, validation, and representations."""
 
-from mentor_pyg.data.batch import Batch
+from mentor_pyg.data.batch import Batch, UserBatch
 from mentor_pyg.data.checksum import fingerprint
 from mentor_pyg.data.inputs import Inputs
 from mentor_pyg.data.representations import Representations, Scorer
@@ -37,6 +37,7 @@ __all__ = [
     "Representations",
     "Scorer",
     "Sizes",
+    "UserBatch",
     "check_modality_name",
     "edge_label_index",
     "feature_key",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "UserBatch"]
 
 
 class Batch(NamedTuple):
@@ -15,3 +15,7 @@ class Batch(NamedTuple):
     user: Tensor
     pos_item: Tensor
     neg_item: Tensor
+
+
+class UserBatch(Batch):
+    """All interactions of some users, those of a user one after the other."""

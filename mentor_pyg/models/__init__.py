@@ -8,6 +8,7 @@ from mentor_pyg.models.files import load_model, save_model
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
 from mentor_pyg.models.objective import Objective, adam
+from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import MODELS, build_model, register
 from mentor_pyg.models.step import Step
 
@@ -28,6 +29,7 @@ __all__ = [
     "adam",
     "build_model",
     "load_model",
+    "ranking_terms",
     "register",
     "save_model",
 ]

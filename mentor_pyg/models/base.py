@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
-from mentor_pyg.config import AtLeastOne, Config
+from mentor_pyg.config import AtLeastOne
 from mentor_pyg.data import USER, Batch, Inputs, Representations, Scorer, Sizes
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.objective import Objective
+from mentor_pyg.models.ranking import RankingConfig, as_ranked
 from mentor_pyg.ops import recommend_items, seen_items
 from mentor_pyg.typing import Split
 
@@ -25,7 +26,7 @@ __all__ = ["ModelConfig", "Recommender"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(Config):
+class ModelConfig(RankingConfig):
     """What the settings of all trained models share."""
 
     embedding_dim: AtLeastOne = 64
@@ -105,7 +106,7 @@ class Recommender(nn.Module, ABC):
 
     def scorer(self, inputs: Inputs) -> Scorer:
         """Return what scores items: the representations, unless the model scores otherwise."""
-        return self.represent(inputs)
+        return as_ranked(self.represent(inputs), self.config)
 
     def resample(self, inputs: Inputs, epoch: int, generator: torch.Generator) -> Inputs:
         """Return the inputs of an epoch, for models that draw a graph anew; unchanged by default.
@@ -146,12 +147,14 @@ class Recommender(nn.Module, ABC):
     def encode(self, data: HeteroData | Inputs) -> Representations:
         """Return the representations of all users and items, as they are scored: without dropout.
 
+        Where the model is trained on cosines, rows of the fused view have unit length.
+
         Args:
             data: The dataset, or what :meth:`prepare` made of it, which saves time.
         """
         inputs = self._inputs(data)
         with self.evaluating():
-            return self.represent(inputs)
+            return as_ranked(self.represent(inputs), self.config)
 
     @final
     def loss(

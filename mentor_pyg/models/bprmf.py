@@ -1,4 +1,4 @@
-"""Matrix factorisation with the BPR loss."""
+"""Matrix factorisation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from mentor_pyg.config import AtLeastZero
 from mentor_pyg.data import Batch, Inputs, Representations, Sizes
-from mentor_pyg.losses import bpr_loss
 from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 
 __all__ = ["BPRMF", "BPRMFConfig"]
@@ -59,21 +59,22 @@ class BPRMF(Recommender):
         return Representations({"fused": self.user_embedding}, {"fused": self.item_embedding})
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Return the terms ``bpr`` and ``reg``."""
-        reps = self.represent(inputs)
-        pos_score = reps.pair_scores(batch.user, batch.pos_item)
-        neg_score = reps.pair_scores(batch.user, batch.neg_item)
+        """Return the ranking loss, ``bpr`` or ``softmax``, and the term ``reg``."""
         return {
-            "bpr": bpr_loss(pos_score, neg_score),
+            **ranking_terms(self.represent(inputs), batch, self.config),
             "reg": self.config.reg_weight * self.embedding_penalty(batch),
         }
 
     def embedding_penalty(self, batch: Batch) -> Tensor:
-        """Return half the squared length of the batch's embeddings, averaged over the batch."""
-        rows = (
+        """Return half the squared length of the batch's embeddings, averaged over the batch.
+
+        Negatives count where the ranking loss looks at them.
+        """
+        rows = [
             F.embedding(batch.user, self.user_embedding),
             F.embedding(batch.pos_item, self.item_embedding),
-            F.embedding(batch.neg_item, self.item_embedding),
-        )
+        ]
+        if self.config.ranking_loss == "bpr":
+            rows.append(F.embedding(batch.neg_item, self.item_embedding))
         total = torch.stack([row.square().sum() for row in rows]).sum()
         return total / (2 * batch.user.numel())

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, Batch, num_items, num_users
+from mentor_pyg.data import INTERACTS, Batch, UserBatch, num_items, num_users
 from mentor_pyg.sampling.negatives import UniformNegativeSampler
 
-__all__ = ["BPRBatches", "mix_seed"]
+__all__ = ["BATCHES", "BPRBatches", "BatchUnit", "UserBatches", "mix_seed"]
+
+BatchUnit: TypeAlias = Literal["interactions", "users"]
+"""What a batch is made of: interactions, or users with all of theirs."""
 
 
 class BPRBatches:
@@ -28,6 +33,8 @@ class BPRBatches:
     Raises:
         ValueError: If ``batch_size`` is not positive.
     """
+
+    _batch: ClassVar[type[Batch]] = Batch
 
     def __init__(self, data: HeteroData, batch_size: int = 2048, seed: int = 0) -> None:
         if batch_size < 1:
@@ -48,12 +55,59 @@ class BPRBatches:
     def __iter__(self) -> Iterator[Batch]:
         device = self._edge_index.device
         generator = torch.Generator(device).manual_seed(mix_seed(self.seed, self.epoch))
-        perm = torch.randperm(self._edge_index.size(1), generator=generator, device=device)
+        perm, bounds = self._order(generator)
         user, pos_item = self._edge_index[:, perm]
         neg_item = self._negatives.sample(user, generator)
-        for start in range(0, user.numel(), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            yield Batch(user[part], pos_item[part], neg_item[part])
+        for start, stop in itertools.pairwise(bounds):
+            part = slice(start, stop)
+            yield self._batch(user[part], pos_item[part], neg_item[part])
+
+    def _order(self, generator: torch.Generator) -> tuple[Tensor, list[int]]:
+        """Return the order of the interactions, and where batches start and the last one ends."""
+        size = self._edge_index.size(1)
+        perm = torch.randperm(size, generator=generator, device=generator.device)
+        return perm, [*range(0, size, self.batch_size), size]
+
+
+class UserBatches(BPRBatches):
+    """Every user once per epoch, shuffled, with all train interactions and a negative for each.
+
+    Users without train interactions are in no batch. Everything else is as with
+    :class:`BPRBatches`.
+
+    Args:
+        data: The dataset.
+        batch_size: Users per batch; the last batch may have fewer.
+        seed: The seed of all epochs.
+    """
+
+    _batch = UserBatch
+
+    def __init__(self, data: HeteroData, batch_size: int = 512, seed: int = 0) -> None:
+        super().__init__(data, batch_size, seed)
+        # By user: a batch is made of whole slices of this.
+        self._edge_index = self._edge_index[:, self._edge_index[0].argsort(stable=True)]
+        _, self._user, self._count = self._edge_index[0].unique_consecutive(
+            return_inverse=True, return_counts=True
+        )
+
+    def __len__(self) -> int:
+        return -(-self._count.numel() // self.batch_size)
+
+    def _order(self, generator: torch.Generator) -> tuple[Tensor, list[int]]:
+        users = self._count.numel()
+        perm = torch.randperm(users, generator=generator, device=generator.device)
+        place = torch.empty_like(perm)
+        place[perm] = torch.arange(users, device=perm.device)
+        stop = self._count[perm].cumsum(0)[self.batch_size - 1 :: self.batch_size]
+        bounds = [0, *stop.tolist()]
+        if bounds[-1] < self._user.numel():
+            bounds.append(self._user.numel())
+        return place[self._user].argsort(stable=True), bounds
+
+
+BATCHES: Mapping[BatchUnit, type[BPRBatches]] = {"interactions": BPRBatches, "users": UserBatches}
+"""What makes batches, by what these are made of."""
 
 
 def mix_seed(seed: int, epoch: int) -> int:

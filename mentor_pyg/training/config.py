@@ -7,6 +7,7 @@ from typing import Annotated
 
 from mentor_pyg.config import AtLeastOne, Config, Positive, Range
 from mentor_pyg.devices import resolve_device
+from mentor_pyg.sampling import BatchUnit
 
 __all__ = ["TrainingConfig"]
 
@@ -17,8 +18,10 @@ class TrainingConfig(Config):
 
     lr: Positive = 1e-3
     """Learning rate of the optimiser."""
+    batches: BatchUnit = "interactions"
+    """What batches are made of: ``"interactions"``, or ``"users"`` with all of theirs."""
     batch_size: AtLeastOne = 2048
-    """Interactions per batch."""
+    """Interactions, or users, per batch."""
     epochs: AtLeastOne = 1000
     """The most epochs to train; a run can be resumed with more."""
     patience: AtLeastOne = 20
@@ -39,3 +42,5 @@ class TrainingConfig(Config):
         device = resolve_device(self.device)
         if self.cuda_graph and device.type != "cuda":
             raise ValueError(f"'cuda_graph' needs a CUDA device (got {device}); leave it out")
+        if self.cuda_graph and self.batches == "users":
+            raise ValueError("'cuda_graph' needs batches of one size, of 'interactions'")

@@ -15,7 +15,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.data import Inputs
 from mentor_pyg.evaluation import full_ranking
 from mentor_pyg.models import Recommender, Step
-from mentor_pyg.sampling import BPRBatches, mix_seed
+from mentor_pyg.sampling import BATCHES, mix_seed
 from mentor_pyg.training.config import TrainingConfig
 from mentor_pyg.training.reports import EpochReport
 from mentor_pyg.training.run_folder import RunFolder
@@ -85,7 +85,7 @@ def fit(
     run = Fit(model, model.prepare(data), step.optimizers)
     if folder.last.exists():
         run.load_state_dict(folder.load(folder.last))
-    batches = BPRBatches(data, config.batch_size, config.seed)
+    batches = BATCHES[config.batches](data, config.batch_size, config.seed)
     generator = torch.Generator(run.inputs.device)
     monitor = f"val/recall@{max(config.k)}"
     with EpochReport(config.epochs, run.epoch, len(batches), monitor) as report:

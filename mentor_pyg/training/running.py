@@ -22,7 +22,7 @@ from mentor_pyg.environment import describe_environment
 from mentor_pyg.interrupts import interruptible
 from mentor_pyg.models import Draws, Recommender, build_model, save_model
 from mentor_pyg.ops import choose_backend
-from mentor_pyg.sampling import BPRBatches
+from mentor_pyg.sampling import BATCHES
 from mentor_pyg.training.config import TrainingConfig
 from mentor_pyg.training.loop import Hook, fit, rank
 from mentor_pyg.training.run_folder import RunFolder
@@ -173,7 +173,7 @@ def _try(model: Recommender, inputs: Inputs, data: HeteroData, config: TrainingC
     rank(model, inputs, data, "val", config.k)
     if edge_label_index(data, "test").numel() == 0:
         raise ValueError("the test split has no interactions; nothing could be reported")
-    batch: Batch = next(iter(BPRBatches(data, config.batch_size, config.seed)))
+    batch: Batch = next(iter(BATCHES[config.batches](data, config.batch_size, config.seed)))
     with torch.no_grad():
         for objective in model.objectives():
             objective.terms(inputs, batch, Draws())

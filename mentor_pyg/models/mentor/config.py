@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
+from mentor_pyg.losses import Statistics
 from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.nn import AlignmentLevel
-from mentor_pyg.typing import Modality, Precision
+from mentor_pyg.typing import Modality
 
 __all__ = ["MENTORConfig", "Semantics"]
 
@@ -38,8 +39,14 @@ class MENTORConfig(ModelConfig):
     """Whether items are enhanced over the item graph."""
     id_guidance: bool = True
     """Whether there is an ID view for the modalities to align with."""
+    id_encoder: Literal["mlp", "table"] = "mlp"
+    """Whether the items' ID table goes through an MLP, as features do, or is the view itself."""
+    id_in_score: bool = False
+    """Whether the fused view, which ranks, has the ID view beside the modalities."""
     align_levels: tuple[AlignmentLevel, ...] = tuple(AlignmentLevel)
     """The levels of alignment."""
+    statistics: Statistics | None = None
+    """What alignment summarises a view by; by default what the semantics say."""
     align_weight: AtLeastZero = 0.1
     """Weight of the alignment."""
     mask_weight: AtLeastZero = 1.5
@@ -54,9 +61,12 @@ class MENTORConfig(ModelConfig):
     """Temperature of the contrast between perturbed views."""
     contrast: Literal["full", "batch"] = "full"
     """``"full"``: all users and items are negatives, exactly. ``"batch"``: those of the batch."""
-    precision: Precision = "ieee"
-    """What the products of the contrast are rounded to; see :func:`mentor_pyg.losses.info_nce`."""
     reg_weight: AtLeastZero = 1e-3
     """Weight of the penalty on preferences and modality weights."""
     backend: str = "auto"
     """How :func:`mentor_pyg.ops.propagate` runs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.id_in_score and not self.id_guidance:
+            raise ValueError("'id_in_score' needs the ID view; leave 'id_guidance' on")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
@@ -14,13 +13,15 @@ from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.data import INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.losses import bpr_loss, info_nce
+from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import Recommender
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.mentor.config import MENTORConfig
+from mentor_pyg.models.mentor.id_tables import IDTables
 from mentor_pyg.models.mentor.item_graph import item_graph_transform, semantic_adjacency
 from mentor_pyg.models.mentor.released import translate_state_dict
 from mentor_pyg.models.mentor.semantics import RULES
+from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import (
     CrossModalAlignment,
@@ -82,15 +83,18 @@ class MENTOR(Recommender):
         self.encoders = encoders(sizes.channels)
         if config.id_guidance:
             self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
-            self.encoders["id"] = ModalityEncoder(dim, dim, users)
+            mlp = config.id_encoder == "mlp"
+            self.encoders["id"] = ModalityEncoder(dim, dim, users) if mlp else IDTables(users, dim)
         self.perturbed_encoders = nn.ModuleDict()
         if not self.rules.shared_encoders:
             self.perturbed_encoders.update({v: encoders(sizes.channels) for v in PERTURBED_VIEWS})
         self.propagation = LayeredPropagation(config.num_layers, backend=config.backend)
         self.item_conv = ItemSemanticConv(config.num_item_layers, backend=config.backend)
         self.fusion = ModalityFusion(users, self.modalities, self.rules.softmax_weights)
-        self.alignment = CrossModalAlignment(config.align_levels, self.rules.statistics)
-        self.masking = FeatureMasking(dim * len(self.modalities), config.mask_ratio)
+        statistics = config.statistics or self.rules.statistics
+        self.alignment = CrossModalAlignment(config.align_levels, statistics)
+        blocks = len(self.modalities) + config.id_in_score
+        self.masking = FeatureMasking(dim * blocks, config.mask_ratio)
         self.perturbation = GraphPerturbation(config.noise_scale)
         self.reset_parameters()
 
@@ -129,7 +133,7 @@ class MENTOR(Recommender):
         if self.config.id_guidance:
             nn.init.xavier_uniform_(self.item_embedding)
         for module in self.modules():
-            if isinstance(module, ModalityEncoder | ModalityFusion | FeatureMasking):
+            if isinstance(module, ModalityEncoder | IDTables | ModalityFusion | FeatureMasking):
                 module.reset_parameters()
 
     @classmethod
@@ -149,18 +153,21 @@ class MENTOR(Recommender):
         """Return the views ``"fused"``, ``"id"`` and every modality.
 
         Single views are ``[num_users | num_items, d]``, the fused one is ``num_modalities * d``
-        wide.
+        wide, and ``d`` wider with the ID view in it.
         """
         return self.propagated(inputs, self.encoded(inputs)["clean"])
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Return the weighted terms ``bpr``, ``reg``, ``align``, ``mask`` and ``perturb``."""
+        """Return the ranking loss, ``bpr`` or ``softmax``, and the weighted other terms.
+
+        Those are ``reg``, ``align``, ``mask`` and ``perturb``.
+        """
         config = self.config
         nodes = self.encoded(inputs, perturbed=config.perturb_weight > 0)
         reps = self.propagated(inputs, nodes["clean"])
         zero = reps.user["fused"].new_zeros(())
         terms = {
-            "bpr": self.ranking_loss(reps, batch),
+            **ranking_terms(reps, batch, config, self.rules.log_base),
             "reg": config.reg_weight * self.penalty(batch),
             "align": zero,
             "mask": zero,
@@ -220,12 +227,18 @@ class MENTOR(Recommender):
                 item[view] = self.item_conv(item[view], inputs.graphs["item"])
         # The item graph acts on columns one by one, so the fused items are enhanced by now.
         user["fused"], item["fused"] = self.fusion(user, item)
+        if self.config.id_in_score and "id" in nodes:
+            for side in (user, item):
+                side["fused"] = torch.cat([side["fused"], side["id"]], dim=1)
         return Representations(user, item)
 
     def perturbed(
         self, inputs: Inputs, nodes: Mapping[str, Nodes], draws: Draws, name: str
     ) -> Representations:
-        """Return a perturbed view of the modalities: propagated with noise after every layer."""
+        """Return a perturbed view of the modalities: propagated with noise after every layer.
+
+        The ID view has no part in it.
+        """
         own = nodes.get(name, nodes["clean"])
         layers = range(1, self.config.num_layers + 1)
         noise = {
@@ -235,12 +248,6 @@ class MENTOR(Recommender):
         return self.propagated(inputs, {m: own[m] for m in self.modalities}, noise)
 
     # ---- losses -------------------------------------------------------------------------------
-
-    def ranking_loss(self, reps: Representations, batch: Batch) -> Tensor:
-        """Return the BPR loss of the fused view."""
-        pos_score = reps.pair_scores(batch.user, batch.pos_item)
-        neg_score = reps.pair_scores(batch.user, batch.neg_item)
-        return bpr_loss(pos_score, neg_score) / math.log(self.rules.log_base)
 
     def masking_loss(self, reps: Representations, draws: Draws) -> Tensor:
         """Return the loss of predicting the masked fused view, users and items."""

@@ -1,0 +1,70 @@
+"""What a trained model ranks by: its loss, and the representations that answer to it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mentor_pyg.config import Config, Positive
+from mentor_pyg.data import Batch, Representations, UserBatch
+from mentor_pyg.losses import Similarity, bpr_loss, softmax_loss
+from mentor_pyg.typing import Precision
+
+__all__ = ["RankingConfig", "as_ranked", "ranking_terms"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingConfig(Config):
+    """Settings of the ranking loss."""
+
+    ranking_loss: Literal["bpr", "softmax"] = "bpr"
+    """``"bpr"``: against one negative. ``"softmax"``: against all items, exactly."""
+    ranking_similarity: Similarity = "cosine"
+    """What the softmax compares, and the model then ranks by; BPR takes dot products."""
+    ranking_temperature: Positive = 0.3
+    """Temperature of the softmax."""
+    precision: Precision = "ieee"
+    """What the products of softmax and contrast are rounded to, see
+    :func:`mentor_pyg.losses.softmax_loss`."""
+
+
+def ranking_terms(
+    reps: Representations, batch: Batch, config: RankingConfig, log_base: float = math.e
+) -> dict[str, Tensor]:
+    """Return the ranking loss of the fused view under its name, ``bpr`` or ``softmax``.
+
+    Args:
+        reps: What the model's ``represent`` gave.
+        batch: The batch; softmax has no use for its negatives.
+        config: The model's settings.
+        log_base: The base of BPR's logarithm.
+    """
+    if config.ranking_loss == "bpr":
+        pos_score = reps.pair_scores(batch.user, batch.pos_item)
+        neg_score = reps.pair_scores(batch.user, batch.neg_item)
+        return {"bpr": bpr_loss(pos_score, neg_score, log_base)}
+    user, row = batch.user, None
+    if isinstance(batch, UserBatch):  # A user is one query, however many items it has.
+        user, row = user.unique_consecutive(return_inverse=True)
+    loss = softmax_loss(
+        F.embedding(user, reps.user["fused"]),
+        batch.pos_item,
+        reps.item["fused"],
+        config.ranking_temperature,
+        precision=config.precision,
+        similarity=config.ranking_similarity,
+        row=row,
+    )
+    return {"softmax": loss}
+
+
+def as_ranked(reps: Representations, config: RankingConfig) -> Representations:
+    """Return representations whose dot products are what the ranking loss compares."""
+    if config.ranking_loss == "bpr" or config.ranking_similarity == "dot":
+        return reps
+    user, item = ({"fused": F.normalize(side["fused"])} for side in (reps.user, reps.item))
+    return Representations({**reps.user, **user}, {**reps.item, **item})
