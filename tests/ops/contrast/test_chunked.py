@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mentor_pyg.losses import info_nce, softmax_loss
+from mentor_pyg.losses import Similarity, info_nce, softmax_loss
 from mentor_pyg.ops.contrast import chunked as chunked_backend
 from mentor_pyg.typing import Precision
 from tests.ops.contrast.views import LargestResult, assert_near, random_views, value_and_grads
@@ -172,16 +172,58 @@ def test_equals_torchs_cross_entropy(
     torch.testing.assert_close(actual, expected)
 
 
-def test_scores_beyond_the_exponentials_range_stay_finite(make_chunks: MakeChunks) -> None:
-    make_chunks(4 * 9)
-    query, table = (1e3 * view for view in random_views(9))
-    target = torch.arange(9)
-    value, *grads = value_and_grads(
-        lambda q, x: softmax_loss(q, target, x, 1.0, "chunked"), (query, table)
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+@pytest.mark.parametrize("queries_per_chunk", [1, 3, 100])
+def test_targets_are_found_in_their_chunks(
+    queries_per_chunk: int, similarity: Similarity, make_chunks: MakeChunks
+) -> None:
+    make_chunks(queries_per_chunk * 9)
+    query, table = random_views(20, torch.float64)[0], random_views(9, torch.float64)[1]
+    row, target = torch.randint(20, (33,)), torch.randint(9, (33,))
+    assert len(row.unique()) < 19  # Some chunks of one query have no target.
+    actual, expected = (
+        value_and_grads(
+            lambda q, x, name=name: softmax_loss(
+                q, target, x, 0.3, name, similarity=similarity, row=row
+            ),
+            (query, table),
+        )
+        for name in ("chunked", "naive")
     )
-    expected = F.cross_entropy(query.double() @ table.double().t(), target)
-    assert value.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-3)
-    assert all(grad.isfinite().all() for grad in grads)
+    torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("row", [None, torch.arange(40) // 4])
+def test_reads_nothing_that_was_not_written(row: Tensor | None, make_chunks: MakeChunks) -> None:
+    make_chunks(4 * 9)
+    query, table = random_views(40)[0], random_views(9)[1]
+    target = torch.randint(9, (40,))
+
+    def loss(q: Tensor, x: Tensor) -> Tensor:
+        return softmax_loss(q, target, x, 0.3, "chunked", row=row)
+
+    expected = value_and_grads(loss, (query, table))
+    torch.use_deterministic_algorithms(True)  # Fills what is allocated with NaN.
+    try:
+        actual = value_and_grads(loss, (query, table))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("queries", [50, 2000])
+def test_memory_grows_with_queries_and_rows_not_their_product(
+    queries: int, make_chunks: MakeChunks
+) -> None:
+    rows, channels, elements = 3000, 8, 2**15
+    make_chunks(elements)
+    query = random_views(queries, channels=channels)[0].requires_grad_()
+    table = random_views(rows, channels=channels)[1].requires_grad_()
+    row, target = torch.randint(queries, (500,)), torch.randint(rows, (500,))
+    with LargestResult() as mode:
+        softmax_loss(query, target, table, 0.3, "chunked", row=row).backward()
+    assert mode.numel <= max(elements, (queries + rows) * channels)
+    assert elements < queries * rows
 
 
 @pytest.mark.parametrize("num_queries", [1, 63, 64, 127, 128, 7_050])

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mentor_pyg.dependencies import has_triton, triton_is_interpreted
-from mentor_pyg.losses import info_nce
+from mentor_pyg.losses import Similarity, info_nce, softmax_loss
 from mentor_pyg.ops.contrast import triton_stream
 from mentor_pyg.typing import Precision
 from tests.ops.contrast.views import (
@@ -372,6 +372,131 @@ def test_holds_nothing_larger_than_padded_views(monkeypatch: pytest.MonkeyPatch)
     with LargestResult() as mode:
         info_nce(a, b, 0.2, "triton").backward()
     assert mode.numel == 128 * 16
+
+
+# ---- a softmax over any table -----------------------------------------------------------------
+
+
+def softmax_of(
+    rows: Views, target: Tensor, backend: str, temperature: float = 0.2, **options: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the value and the gradients, by the naive backend in float64."""
+    if backend == "naive":
+        rows = (rows[0].double(), rows[1].double())
+    return value_and_grads(
+        lambda q, x: softmax_loss(q, target, x, temperature, backend, **options), rows
+    )
+
+
+def rows_of(queries: int, rows: int, channels: int = 6) -> Views:
+    return views_of(queries, channels)[0], views_of(rows, channels)[1]
+
+
+def some_of(rows: int, count: int) -> Tensor:
+    return torch.randint(rows, (count,), device=DEVICE)
+
+
+@runs_kernels
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # log(0) and exp(inf), as numpy tells it.
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+@pytest.mark.parametrize(
+    ("queries", "rows", "precision"),
+    [
+        (1, 1, "ieee"),
+        (1, 70, "ieee"),
+        (70, 1, "tf32"),
+        (33, 97, "bf16"),
+        (97, 33, "tf32x3"),
+        (40, 130, "tf32"),
+        (130, 40, "ieee"),
+    ],
+)
+def test_softmax_equals_naive(
+    queries: int, rows: int, precision: Precision, similarity: Similarity
+) -> None:
+    table, target = rows_of(queries, rows, 20), some_of(rows, queries)
+    table = (table[0] / 3, table[1])
+    actual = softmax_of(table, target, "triton", 0.5, precision=precision, similarity=similarity)
+    expected = softmax_of(table, target, "naive", 0.5, similarity=similarity)
+    # The larger the scores, the more their rounding moves.
+    scores = 1.0 if similarity == "cosine" else float((table[0] @ table[1].t()).abs().max())
+    for result, wanted in zip(actual, expected, strict=True):
+        assert_near(result, wanted, ROUNDING[precision] * (1 + scores / 0.5))
+
+
+@runs_kernels
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("precision", ["ieee", "tf32x3"])
+def test_softmax_is_exact_where_exponentials_overflow(precision: Precision) -> None:
+    rows, target = rows_of(40, 90), some_of(90, 40)
+    rows = (100 * rows[0], rows[1])
+    # Greater scores come later: what was summed up before them has to shrink.
+    rows[1].copy_(rows[1][rows[1][:, 0].abs().argsort()])
+    greatest = float((rows[0] @ rows[1].t() / 0.2).max())
+    assert greatest > 1e4
+    actual = softmax_of(rows, target, "triton", precision=precision)
+    assert all(result.isfinite().all() for result in actual)
+    expected = softmax_of(rows, target, "naive")
+    for result, wanted in zip(actual, expected, strict=True):
+        assert_near(result, wanted, 2 * torch.finfo(torch.float32).eps * greatest)
+
+
+@runs_kernels
+@pytest.mark.usefixtures("small_tiles")
+def test_contrast_below_the_temperatures_of_a_constant_shift() -> None:
+    a, b = views_of(40, 2)
+    views = (a, -a + 1e-3 * b)  # The least exp(cos / t) is exp(-400) of the greatest.
+    assert_all_near(value_and_grads(by_triton(0.005), views), exactly(views, 0.005), 0.005)
+
+
+@runs_kernels
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_softmax_of_several_targets_of_a_query(similarity: Similarity) -> None:
+    rows, options = rows_of(20, 40), {"similarity": similarity, "row": some_of(20, 50)}
+    target = some_of(4, 50)  # Many queries find the same row.
+    actual = softmax_of(rows, target, "triton", 2.0, **options)
+    expected = softmax_of(rows, target, "naive", 2.0, **options)
+    for result, wanted in zip(actual, expected, strict=True):
+        assert_near(result, wanted, 2e-5)
+
+
+@runs_kernels
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_softmax_gives_the_gradient_of_its_temperature(similarity: Similarity) -> None:
+    rows, target = rows_of(20, 40), some_of(40, 20)
+    grads = []
+    for backend, dtype in (("triton", torch.float32), ("naive", torch.float64)):
+        temperature = torch.tensor(0.7, dtype=dtype, device=DEVICE, requires_grad=True)
+        query, table = (x.to(dtype) for x in rows)
+        loss = softmax_loss(query, target, table, temperature, backend, similarity=similarity)
+        grads += torch.autograd.grad(loss, temperature)
+    assert_near(*grads, 1e-5)
+
+
+@runs_kernels
+@pytest.mark.usefixtures("small_tiles")
+def test_softmax_reads_nothing_that_was_not_written() -> None:
+    rows, target = rows_of(35, 70), some_of(70, 35)
+    expected = softmax_of(rows, target, "triton")
+    torch.use_deterministic_algorithms(True)  # Fills what is allocated with NaN.
+    try:
+        actual = softmax_of(rows, target, "triton")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+@runs_kernels
+@pytest.mark.usefixtures("small_tiles")
+def test_softmax_holds_nothing_larger_than_padded_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton_stream, "_PROGRAMS", 1)
+    query, table = (x.requires_grad_() for x in rows_of(96, 320))
+    with LargestResult() as mode:
+        softmax_loss(query, some_of(320, 96), table, 0.2, "triton").backward()
+    assert mode.numel == 320 * 16
 
 
 # ---- where it cannot run ---------------------------------------------------------------------
