@@ -45,3 +45,11 @@ def test_gradient_is_of_the_batch_only(data: HeteroData) -> None:
     items = model.item_embedding.grad.any(dim=1).nonzero()[:, 0]
     assert users.tolist() == [4, 9]
     assert items.tolist() == [0, 1, 7, 79]
+
+
+def test_softmax_leaves_negatives_alone(data: HeteroData) -> None:
+    model = BPRMF.from_data(data, BPRMFConfig(ranking_loss="softmax", reg_weight=0.3))
+    user, pos_item = torch.tensor([[4, 9], [0, 1]])
+    terms = model.loss(data, user, pos_item, torch.tensor([79, 7]))
+    rows = torch.cat([model.user_embedding[user], model.item_embedding[pos_item]])
+    torch.testing.assert_close(terms["reg"], 0.3 * rows.square().sum() / 4)

@@ -25,6 +25,7 @@ Train = Callable[..., Any]
         ({"epochs": 0}, r"'epochs' needs to be at least 1 \(got 0\)"),
         ({"patience": 0}, r"'patience' needs to be at least 1 \(got 0\)"),
         ({"batch_size": -1}, r"'batch_size' needs to be at least 1 \(got -1\)"),
+        ({"batches": "items"}, r"'batches' needs to be one of .*'users'\] \(got 'items'\)"),
         ({"seed": -1}, r"'seed' needs to be in \[0, .*\) \(got -1\)"),
         ({"seed": 2**63}, r"'seed' needs to be in \[0, .*\) \(got 9223372036854775808\)"),
         ({"epochs": 2.5}, r"'epochs' needs to be of type int \(got 2.5\)"),
@@ -39,6 +40,14 @@ Train = Callable[..., Any]
 def test_refuses_configs(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**changes)
+
+
+def test_a_cuda_graph_needs_batches_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr("mentor_pyg.training.config.resolve_device", lambda _: cuda)
+    assert TrainingConfig(cuda_graph=True).cuda_graph
+    with pytest.raises(ValueError, match="'cuda_graph' needs batches of one size"):
+        TrainingConfig(cuda_graph=True, batches="users")
 
 
 @pytest.mark.parametrize("seed", [2**45, 2**63 - 1])

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.models import MENTOR
+from mentor_pyg.models import MENTOR, LightGCN
 from mentor_pyg.training import RunFolder, TrainingConfig, running, train
 
 Train = Callable[..., Any]
@@ -81,6 +81,23 @@ def test_resumed_twice_and_moved_meanwhile(
     out = out.rename(tmp_path / "third")
     run(data, out)
     whole.assert_equals(out)
+
+
+def test_batches_of_users_and_softmax_resume_alike(
+    run: Train, interrupted: Train, data: HeteroData, tmp_path: Path
+) -> None:
+    changes = {
+        "model": "lightgcn",
+        "settings": {"ranking_loss": "softmax", "embedding_dim": 8},
+        "batches": "users",
+        "batch_size": 32,  # Of 60: two steps an epoch.
+        "epochs": 4,
+    }
+    whole = run(data, tmp_path / "whole", **changes)
+    assert "train/softmax" in whole.table[0]
+    interrupted(data, tmp_path / "out", LightGCN, "terms", 1 + 5, RuntimeError, **changes)
+    run(data, tmp_path / "out", **changes)
+    whole.assert_equals(tmp_path / "out")
 
 
 @pytest.mark.parametrize("call", [1, 2, 3, 4])

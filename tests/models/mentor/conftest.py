@@ -75,6 +75,8 @@ class DenseMENTOR:
             x = self.parameters["item_embedding"]
         else:
             x = self.data[ITEM][f"x_{view}"].double().numpy()
+        if view == "id" and self.config.id_encoder == "table":
+            return unit_rows(np.concatenate([w["user_preference"], x]))
         hidden = x @ w["hidden.weight"].T + w["hidden.bias"]
         hidden = np.where(hidden > 0, hidden, 0.01 * hidden)
         item = hidden @ w["output.weight"].T + w["output.bias"]
@@ -112,6 +114,9 @@ class DenseMENTOR:
             [weights[:, [i]] * user[m] for i, m in enumerate(self.model.modalities)]
         )
         item["fused"] = np.hstack([item[m] for m in self.model.modalities])
+        if self.config.id_in_score and perturbed is None:
+            for side in (user, item):
+                side["fused"] = np.hstack([side["fused"], side["id"]])
         return user, item
 
     def loss(self, user_id: ndarray, pos_item: ndarray, neg_item: ndarray) -> dict[str, float]:
@@ -119,12 +124,17 @@ class DenseMENTOR:
         config = self.config
         user, item = self.views()
         u, p, n = user["fused"][user_id], item["fused"][pos_item], item["fused"][neg_item]
+        ranking = {"bpr": np.log1p(np.exp(-(u * (p - n)).sum(axis=1))).mean()}
+        if config.ranking_loss == "softmax":
+            scores = unit_rows(u) @ unit_rows(item["fused"]).T / config.ranking_temperature
+            chosen = softmax(scores)[np.arange(len(u)), pos_item]
+            ranking = {"softmax": -np.log(chosen).mean()}
         penalty = np.mean(self.user_weights() ** 2) + sum(
             np.mean(self.parameters[f"encoders.{m}.user_preference"][user_id] ** 2)
             for m in self.model.modalities
         )
         return {
-            "bpr": np.log1p(np.exp(-(u * (p - n)).sum(axis=1))).mean(),
+            **ranking,
             "reg": config.reg_weight * penalty,
             "align": config.align_weight * sum(self.alignment(user, item).values()),
             "mask": config.mask_weight * sum(self.masking(user, item)),
@@ -133,12 +143,14 @@ class DenseMENTOR:
 
     def alignment(self, user: Views, item: Views) -> dict[str, float]:
         """Return the cost of every level."""
-        names, copies = self.model.modalities, len(self.model.modalities)
+        names = self.model.modalities
+        copies = user["fused"].shape[1] // self.config.embedding_dim
+        axis = None if self.config.statistics == "scalar" else 0
         moments = {}
         for view in user:
             nodes = np.concatenate([user[view], item[view]])
             nodes = nodes if view == "fused" else np.tile(nodes, copies)
-            moments[view] = np.stack([nodes.mean(axis=0), nodes.var(axis=0, ddof=1)])
+            moments[view] = np.stack([nodes.mean(axis=axis), nodes.var(axis=axis, ddof=1)])
 
         def cost(a: str, b: str) -> float:
             return np.abs(moments[a] - moments[b]).sum(axis=0).mean()

@@ -20,6 +20,8 @@ def test_published_values() -> None:
     assert (config.noise_scale, config.reg_weight) == (0.1, 1e-3)
     assert (config.item_graph, config.id_guidance, config.contrast) == (True, True, "full")
     assert config.align_levels == LEVELS
+    assert (config.ranking_loss, config.statistics) == ("bpr", None)
+    assert (config.id_in_score, config.id_encoder) == (False, "mlp")
 
 
 def test_travels_through_json() -> None:
@@ -61,6 +63,8 @@ def test_levels_by_name_or_enum(as_given: type) -> None:
         ("temperature", 0.0, r"above 0 \(got 0.0\)"),
         ("temperature", math.nan, r"above 0 \(got nan\)"),
         ("embedding_dim", 0, r"at least 1 \(got 0\)"),
+        ("statistics", "robust", r"one of \['dimension', 'scalar'\] or None \(got 'robust'\)"),
+        ("id_encoder", "cnn", r"one of \['mlp', 'table'\] \(got 'cnn'\)"),
     ],
 )
 def test_refuses(name: str, value: object, message: str) -> None:
@@ -84,3 +88,8 @@ def test_refuses(name: str, value: object, message: str) -> None:
 def test_refuses_entries(name: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MENTORConfig.from_dict({name: value})
+
+
+def test_the_id_view_cannot_be_scored_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match="'id_in_score' needs the ID view; leave 'id_guidance' on"):
+        MENTORConfig(id_in_score=True, id_guidance=False)

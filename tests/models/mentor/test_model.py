@@ -39,6 +39,12 @@ SWITCHES = [
     {"perturb_weight": 0.0},
     {"align_weight": 0.0, "mask_weight": 0.0, "perturb_weight": 0.0, "reg_weight": 0.0},
     {"temperature": 0.6, "noise_scale": 0.3},
+    {"statistics": "scalar"},
+    {"id_encoder": "table"},
+    {"id_in_score": True},
+    {"id_in_score": True, "id_encoder": "table", "statistics": "scalar"},
+    {"ranking_loss": "softmax"},
+    {"ranking_loss": "softmax", "id_in_score": True, "ranking_temperature": 0.1},
 ]
 
 
@@ -65,7 +71,7 @@ def draws_for(model: MENTOR) -> Draws:
         for m in model.modalities
         for layer in range(1, model.config.num_layers + 1)
     }
-    width = dim * len(model.modalities)
+    width = dim * (len(model.modalities) + model.config.id_in_score)
     keep = {
         f"keep/{node}": torch.rand(rows, width, generator=generator) > 0.5
         for node, rows in (("user", users), ("item", items))
@@ -109,7 +115,7 @@ def assert_equals_dense(
 def assert_model_equals_dense(
     model: MENTOR, data: HeteroData, dense_mentor: Callable[..., Any]
 ) -> None:
-    assert_equals_dense(model.encode(data), dense_mentor(model, data).views())
+    assert_equals_dense(model.represent(model.prepare(data)), dense_mentor(model, data).views())
     draws, batch = draws_for(model), first_batch(data)
     reference = dense_mentor(model, data, draws.recorded)
     terms = model.loss(data, *batch, draws=draws)
@@ -169,6 +175,18 @@ def test_views_and_widths(name: str, id_guidance: bool, datasets: dict[str, Hete
         assert {view: tuple(x.shape) for view, x in side.items()} == {
             view: (rows, width) for view, width in widths.items()
         }
+
+
+def test_the_id_view_in_the_score_counts_as_it_is(data: HeteroData) -> None:
+    config = MENTORConfig(embedding_dim=6, id_in_score=True)
+    model = MENTOR.from_data(data, config)
+    reps = model.encode(data)
+    assert torch.equal(reps.user["fused"][:, -6:], reps.user["id"])
+    assert torch.equal(reps.item["fused"][:, -6:], reps.item["id"])
+    without = MENTOR.from_data(data, config.replace(id_in_score=False))
+    shared = without.state_dict().keys() - {"masking.predictor.weight", "masking.predictor.bias"}
+    without.load_state_dict({name: model.state_dict()[name] for name in shared}, strict=False)
+    assert torch.equal(without.encode(data).item["fused"], reps.item["fused"][:, :-6])
 
 
 def test_modalities_are_in_canonical_order(datasets: dict[str, HeteroData]) -> None:

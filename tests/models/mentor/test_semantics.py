@@ -137,6 +137,25 @@ def test_base_of_the_logarithm(
     torch.testing.assert_close(terms["bpr"], bpr_loss(*scores) / math.log(log_base))
 
 
+def test_statistics_are_the_semantics_unless_they_are_given(
+    semantics: Semantics, data: HeteroData
+) -> None:
+    default = MENTOR.from_data(data, MENTORConfig(semantics=semantics)).alignment.statistics
+    assert default == {"paper": "dimension", "released": "scalar"}[semantics]
+    for given in ("dimension", "scalar"):
+        model = MENTOR.from_data(data, MENTORConfig(semantics=semantics, statistics=given))
+        assert model.alignment.statistics == given
+
+
+def test_softmax_takes_the_place_of_bpr(
+    semantics: Semantics, data: HeteroData, batch: Batch
+) -> None:
+    config = MENTORConfig(semantics=semantics, ranking_loss="softmax", id_in_score=True)
+    terms = MENTOR.from_data(data, config).loss(data, *batch)
+    assert set(terms) == {"softmax", "reg", "align", "mask", "perturb"}
+    assert all(term.isfinite() for term in terms.values())
+
+
 def test_user_modality_weights(data: HeteroData, batch: Batch) -> None:
     for name, stays in (("paper", True), ("released", False)):
         model = MENTOR.from_data(data, MENTORConfig(semantics=name))
