@@ -98,15 +98,18 @@ def test_train_baby_with_data(folder: Path, tmp_path: Path) -> None:
 def test_train_tiktok(folder: Path, tmp_path: Path) -> None:
     (folder / "text_feat.npy").rename(folder / "audio_feat.npy")
     out = tmp_path / "out"
-    run("train_tiktok", tmp_path, "--data", folder, "--epochs", 1, "--out", out)
-    check_metrics(out, 1, model="mentor")
+    options = ["--visual_weight", 0.25, "--epochs", 1]
+    run("train_tiktok", tmp_path, "--data", folder, *options, "--out", out)
+    check_metrics(out, 1, modality_weights={"visual": 0.25, "acoustic": 0.75})
 
 
 def test_train_interactions(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["--model", "bprmf", "--epochs", 1]
-    run("train_interactions", tmp_path, "--data", folder, *options, "--out", out)
-    check_metrics(out, 1, model="bprmf")
+    settings = json.dumps({"reg_weight": 0.5})
+    options += ["--settings", settings, "--lr", 0.25, "--out", out]
+    run("train_interactions", tmp_path, "--data", folder, *options)
+    check_metrics(out, 1, model="bprmf", reg_weight=0.5, lr=0.25)
 
 
 def test_plain_loop(tmp_path: Path) -> None:
@@ -138,6 +141,19 @@ def test_layers_in_your_model(tmp_path: Path) -> None:
     printed = run("layers_in_your_model", tmp_path, "--epochs", 1)
     assert EPOCH.match(printed[0])
     assert printed[1].startswith("recall@10 ")
+
+
+@pytest.mark.parametrize("example", ["train_interactions", "train_tiktok"])
+def test_the_others_train_on_synthetic_data_too(
+    example: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main = importlib.import_module(f"examples.{example}").main
+    run_command(main, ["--epochs", "1", "--device", "cpu"])
+    assert capsys.readouterr().out.startswith("No --data given")
 
 
 @pytest.mark.parametrize("example", ["train_baby", "train_interactions", "train_tiktok"])

@@ -15,11 +15,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def run(folder: Path) -> None:
-    """Say what a data folder holds, or everything that is wrong with it, with status 2.
-
-    Args:
-        folder: The data folder.
-    """
+    """Say what a data folder holds, or what is wrong with each of its files, with status 2."""
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no data folder {folder}; correct DIR")
     from mentor_pyg.datasets import InteractionFolder
@@ -35,7 +31,8 @@ def run(folder: Path) -> None:
             raise SystemExit(2) from error
     _describe(folder, data)
     for note in dict.fromkeys(str(one.message) for one in noted):
-        print(f"note: {note}")
+        if str(folder) in note:  # Others are not about the data.
+            print(f"note: {note}")
 
 
 def _problems(folder: Path) -> list[str]:
@@ -43,15 +40,17 @@ def _problems(folder: Path) -> list[str]:
     from mentor_pyg.datasets.feature_file import num_feature_rows, read_features
     from mentor_pyg.datasets.inter_file import read_inter_file
 
-    found, rows, counted_by = [], None, "'num_items'"
+    found: list[str] = []
+    first: list[Path] = []
+    rows: int | None = None
     for path in sorted([*folder.glob("*_feat.npy"), *folder.glob("*_feat.pt")]):
         try:
-            count = num_feature_rows([path])
-            if rows is None:
-                rows, counted_by = count, f"the number of rows of {path}"
-            read_features(path, count)
+            rows = num_feature_rows([*first, path])
+            first = first or [path]
+            read_features(path, rows)
         except (ValueError, OSError) as error:
             found.append(str(error))
+    counted_by = f"the number of rows of {first[0]}" if first else "'num_items'"
     for path in sorted([*folder.glob("*.inter"), *folder.glob("*.inter.gz")]):
         try:
             read_inter_file(path, rows, counted_by)

@@ -119,7 +119,7 @@ def _parsers(words: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser
         below = parsers[name] = make(usage=f"mentor-pyg {name} {command.usage}")
         if name in words[:1]:
             module = importlib.import_module(f"mentor_pyg.cli.{name}")
-            below.description = (inspect.getdoc(module.run) or "").partition("\n\nArgs:")[0]
+            below.description = inspect.getdoc(module.run)
             module.add_arguments(below, words)
         commands.add_subcommand(name, below, help=command.help)
     return parser, parsers

@@ -22,12 +22,8 @@ __all__ = ["add_arguments", "run"]
 _LINK = re.compile(r'`"?([^`<"]+?)"?\s*<(https?://[^>]+)>`_')
 
 
-def run(name: str | None = None) -> None:
-    """List the models and the shipped configs; or the settings of one model, and its paper.
-
-    Args:
-        name: The model.
-    """
+def run(name: str | None) -> None:
+    """List the models and the shipped configs; or the settings of one model, and its paper."""
     from mentor_pyg.models import MODELS
     from mentor_pyg.models.registry import find_model
 

@@ -1,4 +1,8 @@
+import argparse
 import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +10,7 @@ import pytest
 
 from mentor_pyg import dependencies
 from mentor_pyg.cli import new_folder, run_command, summarize
+from mentor_pyg.cli.console import reported
 
 
 def command(data: Path, epochs: int = 3) -> None:
@@ -24,7 +29,7 @@ def command(data: Path, epochs: int = 3) -> None:
     if not data.exists():
         raise FileNotFoundError(f"{data} does not exist")
     if epochs > 9:
-        raise ValueError(f"'epochs' is {epochs}")
+        raise ValueError(f"'epochs' is {epochs},\n  too many")
     print(epochs)
 
 
@@ -44,7 +49,7 @@ def test_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("args", "message"),
     [
         (["--data", "absent"], "error: absent does not exist\n"),
-        (["--data", ".", "--epochs", "10"], "error: 'epochs' is 10\n"),
+        (["--data", ".", "--epochs", "10"], "error: 'epochs' is 10, too many\n"),
         (["--data", ".", "--epochs", "-1"], "error: the loss became nan\n"),
     ],
 )
@@ -60,7 +65,8 @@ def test_wrong_arguments(args: list[str], capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as exited:
         run_command(command, args)
     assert exited.value.code == 2
-    assert "error: " in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
 
 
 def test_bugs_keep_their_traceback() -> None:
@@ -74,6 +80,27 @@ def test_ctrl_c_is_status_130() -> None:
     assert exited.value.code == 130
 
 
+def test_errors_of_the_parser_are_input_errors() -> None:
+    with pytest.raises(SystemExit), reported():
+        raise argparse.ArgumentError(None, "no such option")
+
+
+def test_nobody_reading_on_is_no_error() -> None:
+    code = "from mentor_pyg.cli.console import reported\n"
+    code += "with reported():\n  [print('x' * 99, flush=True) for _ in range(9999)]"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
 def test_summarize() -> None:
     metrics = {
         "val": {"recall@10": 0.5, "ndcg@20": 0.123456},
@@ -82,12 +109,16 @@ def test_summarize() -> None:
         "seconds": 61.7,
         "config": {},
     }
-    assert summarize(metrics, "runs/one").splitlines() == [
+    table = summarize(metrics, "runs/one").splitlines()
+    assert table == [
         "best epoch 7, chosen on validation, after 62 s; written to runs/one",
         "                 val    test",
         "recall@10     0.5000  1.0000",
         "ndcg@20       0.1235  0.0000",
     ]
+    # A model without epochs.
+    first, *others = summarize({**metrics, "best_epoch": 0}, "runs/one").splitlines()
+    assert (first, others) == ("after 62 s; written to runs/one", table[1:])
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,128 @@
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from mentor_pyg import __version__, dependencies
+from mentor_pyg.cli.main import COMMANDS
+from tests.cli.conftest import Command
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(code: str, **env: str) -> str:
+    """Return what a fresh Python prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_help_names_every_command(command: Command) -> None:
+    done = command("--help")
+    assert done.status == 0
+    for name, (_, text) in COMMANDS.items():
+        assert re.search(rf"^    {name} +{text[:40]}", done.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_fits_a_screen(name: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    done = command(*name.split(), "--help")
+    lines = done.out.splitlines()
+    assert (done.status, done.err) == (0, "")
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+    assert lines[0].startswith(f"usage: mentor-pyg {name}")
+
+
+def test_version(command: Command) -> None:
+    assert command("--version").out == f"mentor-pyg {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], r"\{train,evaluate,.*not provided; see `mentor-pyg --help`"),
+        (["trian"], r"invalid choice: 'trian' \(choose from 'train'.*see `mentor-pyg --help`"),
+        (["evaluate"], r"required: evaluate.run; see `mentor-pyg evaluate --help`"),
+        (["data", ".", "--foo"], "unrecognized arguments: --foo; see `mentor-pyg data --help`"),
+        (["recommend", "r", "--k", "x"], "'k': Expected a int. Got value: x; see"),
+    ],
+)
+def test_wrong_arguments(args: list[str], message: str, refused: Callable[..., None]) -> None:
+    refused(message, *args)
+
+
+def test_names_the_extra_it_needs(
+    refused: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dependencies, "has_package", lambda name: name != "jsonargparse")
+    refused("The command mentor-pyg needs the package 'jsonargparse'.*the extra 'train'", "models")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["models", "--help"]])
+def test_starts_without_what_only_training_needs(args: list[str]) -> None:
+    code = "import sys; from mentor_pyg.cli.main import main\n"
+    code += f"try: main({args})\n"
+    code += (
+        "except SystemExit: print([n for n in ('lightning', 'tensorboard') if n in sys.modules])"
+    )
+    assert python(code).splitlines()[-1] == "[]"
+
+
+def test_is_a_module_too() -> None:
+    code = "import runpy, sys; sys.argv[1:] = ['--version']\n"
+    code += "runpy.run_module('mentor_pyg', run_name='__main__')"
+    assert python(code) == f"mentor-pyg {__version__}\n"
+
+
+def test_is_the_entry_point() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    (target,) = re.findall(r'^mentor-pyg = "(.+)"$', text, re.MULTILINE)
+    module, _, name = target.partition(":")
+    assert callable(getattr(sys.modules[module], name))
+    for installed in entry_points(group="console_scripts", name="mentor-pyg"):
+        assert installed.value == target
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("tr", {"train"}),
+        ("train", {"train"}),
+        ("train --mod", {"--model"}),
+        ("train --model light", {"lightgcn"}),
+        ("train --model lightgcn --settings.n", {"--settings.num_layers"}),
+        ("train --model mentor --settings.contrast ", {"full", "batch"}),
+        ("train --config lightgcn-b", {"lightgcn-baby"}),
+        ("train --config lightgcn-baby --settings.n", {"--settings.num_layers"}),
+        ("evaluate run --split ", {"val", "test"}),
+        ("models bp", {"bprmf"}),
+    ],
+)
+def test_completes(line: str, expected: set[str], tmp_path: Path) -> None:
+    pytest.importorskip("argcomplete")
+    line, found = f"mentor-pyg {line}", tmp_path / "found"
+    code = "from mentor_pyg.cli.main import main; main()"
+    python(
+        code,
+        _ARGCOMPLETE="1",
+        _ARGCOMPLETE_IFS="\n",
+        _ARGCOMPLETE_SUPPRESS_SPACE="1",
+        _ARGCOMPLETE_STDOUT_FILENAME=str(found),
+        COMP_LINE=line,
+        COMP_POINT=str(len(line)),
+        COMP_TYPE="9",
+    )
+    assert set(found.read_text().split("\n")) == expected
