@@ -54,7 +54,7 @@ def test_version(command: Command) -> None:
     ("args", "message"),
     [
         ([], r"\{train,evaluate,.*not provided; see `mentor-pyg --help`"),
-        (["trian"], r"invalid choice: 'trian' \(choose from 'train'.*see `mentor-pyg --help`"),
+        (["nope"], r"invalid choice: 'nope' \(choose from 'train'.*see `mentor-pyg --help`"),
         (["evaluate"], r"required: evaluate.run; see `mentor-pyg evaluate --help`"),
         (["data", ".", "--foo"], "unrecognized arguments: --foo; see `mentor-pyg data --help`"),
         (["recommend", "r", "--k", "x"], "'k': Expected a int. Got value: x; see"),

@@ -123,7 +123,7 @@ def test_parquet_names_its_extra(
         (["--user", "carol"], r"'user' needs numbers from 0 to 59 \(got 'carol'\)"),
         (["--all", "--k", "81"], "'k' needs to be .* up to the number of items, 80"),
         (["--all", "--k", "0"], "'k' needs to be a positive integer"),
-        (["--all", "--exclude", "trian"], "'exclude' needs a sequence of splits among"),
+        (["--all", "--exclude", "nope"], "'exclude' needs a sequence of splits among"),
         (["--all", "--out", "items.txt"], r"'out' needs to end in .csv or .parquet"),
         (["--all", "--out", "absent/items.csv"], "absent/items.csv could not be written"),
     ],
