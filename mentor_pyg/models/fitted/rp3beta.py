@@ -1,0 +1,77 @@
+"""RP3beta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from mentor_pyg.config import AtLeastOne, AtLeastZero
+from mentor_pyg.data import Inputs, Scorer
+from mentor_pyg.models.fitted.smoothing import SmoothedModel, SmoothingConfig
+from mentor_pyg.models.fitted.sparse import (
+    ProductScores,
+    interaction_matrix,
+    interaction_rows,
+    sparse_buffers,
+    sparse_rows,
+    sparse_shapes,
+    top_products,
+)
+from mentor_pyg.models.registry import register
+
+__all__ = ["RP3Beta", "RP3BetaConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RP3BetaConfig(SmoothingConfig):
+    """Settings of :class:`RP3Beta`."""
+
+    alpha: AtLeastZero = 1.0
+    """The power of a step's probability."""
+    beta: AtLeastZero = 0.3
+    """The power of the popularity that paths are divided by."""
+    k: AtLeastOne = 200
+    """Items to which the paths of an item lead."""
+
+
+@register
+class RP3Beta(SmoothedModel):
+    r"""Random walks of three steps, from a user over items and users to items.
+
+    From `"Updatable, Accurate, Diverse, and Scalable Recommendations for Interactive
+    Applications" <https://doi.org/10.1145/2955101>`_: the walks of P3alpha, divided by the
+    popularity of the item where they end. As in `"Are We Really Making Much Progress?"
+    <https://arxiv.org/abs/1907.06902>`_, the first step counts 1, and every item keeps its
+    :math:`k` largest weights:
+
+    .. math::
+        \hat{y}_{ui} = \sum_{j \in \mathcal{I}_u} w_{ji}, \qquad
+        w_{ji} = \frac{1}{n_i^{\beta}} \sum_{v \in \mathcal{U}_j \cap \mathcal{U}_i}
+        \left(\frac{1}{n_j}\right)^{\alpha} \left(\frac{1}{n_v}\right)^{\alpha}
+
+    where :math:`n` is the number of interactions of an item or user.
+    """
+
+    name = "rp3beta"
+    Config = RP3BetaConfig
+    config: RP3BetaConfig
+
+    def solve(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Return the weights ``[num_items, num_items]``."""
+        x = interaction_matrix(inputs)
+        of_user, of_item = (np.maximum(x.sum(axis=axis), 1) for axis in (1, 0))
+        alpha, beta = self.config.alpha, self.config.beta
+        to_users = x.T.multiply(of_item[:, None] ** -alpha).tocsr()
+        to_items = x.multiply(of_user[:, None] ** -alpha).multiply(of_item**-beta).tocsr()
+        return sparse_buffers("weight", top_products(to_users, to_items, self.config.k))
+
+    def state_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Return the shapes of the matrix's parts."""
+        return sparse_shapes("weight", self.num_items)
+
+    def fitted_scorer(self, inputs: Inputs) -> Scorer:
+        """Return the product of the interactions and the weights."""
+        weight = sparse_rows("weight", self.state_dict(), self.num_items)
+        return ProductScores(interaction_rows(inputs), weight)
