@@ -1,12 +1,26 @@
-"""Recommenders, all through one protocol: prepare, represent, terms."""
+"""Models, trained and fitted ones, all through one protocol."""
 
 from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.captured_step import CapturedStep
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.files import load_model, save_model
+from mentor_pyg.models.fitted import (
+    EASE,
+    EASEConfig,
+    FittedModel,
+    ItemKNN,
+    ItemKNNConfig,
+    Popularity,
+    PopularityConfig,
+    RP3Beta,
+    RP3BetaConfig,
+    UserKNN,
+    UserKNNConfig,
+)
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
+from mentor_pyg.models.model import Model
 from mentor_pyg.models.objective import Objective, adam
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import MODELS, build_model, register
@@ -14,18 +28,30 @@ from mentor_pyg.models.step import Step
 
 __all__ = [
     "BPRMF",
+    "EASE",
     "MENTOR",
     "MODELS",
     "BPRMFConfig",
     "CapturedStep",
     "Draws",
+    "EASEConfig",
+    "FittedModel",
+    "ItemKNN",
+    "ItemKNNConfig",
     "LightGCN",
     "LightGCNConfig",
     "MENTORConfig",
+    "Model",
     "ModelConfig",
     "Objective",
+    "Popularity",
+    "PopularityConfig",
+    "RP3Beta",
+    "RP3BetaConfig",
     "Recommender",
     "Step",
+    "UserKNN",
+    "UserKNNConfig",
     "adam",
     "build_model",
     "load_model",

@@ -12,14 +12,14 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import Sizes, fingerprint
 from mentor_pyg.files import save_tensors
-from mentor_pyg.models.base import Recommender
+from mentor_pyg.models.model import Model
 from mentor_pyg.models.registry import MODELS, class_path
 from mentor_pyg.version import __version__
 
 __all__ = ["load_model", "save_model"]
 
 
-def save_model(model: Recommender, path: str | Path, data: HeteroData | None = None) -> None:
+def save_model(model: Model, path: str | Path, data: HeteroData | None = None) -> None:
     """Write a model to a safetensors file: parameters, name, config, and what it was built for.
 
     Args:
@@ -29,7 +29,7 @@ def save_model(model: Recommender, path: str | Path, data: HeteroData | None = N
             the model is not taken for one of other data of the same sizes.
 
     Raises:
-        ValueError: If the model's class is not registered.
+        ValueError: If the model's class is not registered, or the model is not fitted.
     """
     cls = type(model)
     if MODELS.get(getattr(cls, "name", "")) is not cls:
@@ -37,6 +37,9 @@ def save_model(model: Recommender, path: str | Path, data: HeteroData | None = N
             f"'model' needs to be of a registered class to be saved by name (got {cls.__name__}); "
             f"give the class a 'name' and decorate it with mentor_pyg.models.register"
         )
+    state = model.state_dict()
+    if state.keys() != model.state_shapes().keys():
+        raise ValueError("'model' needs to be fitted to be saved; call model.fit(data) first")
     metadata = {
         "model": cls.name,
         "class": class_path(cls),
@@ -45,10 +48,10 @@ def save_model(model: Recommender, path: str | Path, data: HeteroData | None = N
         "data": "" if data is None else fingerprint(data),
         "version": __version__,
     }
-    save_tensors(model.state_dict(), Path(path), metadata)
+    save_tensors(state, Path(path), metadata)
 
 
-def load_model(path: str | Path, data: HeteroData | None = None) -> Recommender:
+def load_model(path: str | Path, data: HeteroData | None = None) -> Model:
     """Build the model that :func:`save_model` wrote, in evaluation mode, on the CPU.
 
     Args:
@@ -94,21 +97,26 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     return metadata, state
 
 
-def _fill(model: Recommender, state: dict[str, Tensor], path: Path) -> None:
-    expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: list(tensor.shape) for name, tensor in state.items()}
-    if found != expected:
-        differing = sorted(
-            name for name in found | expected if found.get(name) != expected.get(name)
-        )
+def _fill(model: Model, state: dict[str, Tensor], path: Path) -> None:
+    expected = model.state_shapes()
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    names = found.keys() | expected.keys()
+    if differing := [n for n in names if not _is(found.get(n), expected.get(n))]:
         raise ValueError(
-            f"{path} holds other parameters than its model has, {differing}; the class "
+            f"{path} holds other parameters than its model has, {sorted(differing)}; the class "
             f"{class_path(type(model))} has changed since it was written"
         )
     model.load_state_dict(state)
 
 
-def _check_data(model: Recommender, data: HeteroData, checksum: str, path: Path) -> None:
+def _is(found: tuple[int, ...] | None, expected: tuple[int | None, ...] | None) -> bool:
+    """Return whether a shape is as expected, where ``None`` stands for any length."""
+    if found is None or expected is None or len(found) != len(expected):
+        return False
+    return all(want in (None, got) for got, want in zip(found, expected, strict=True))
+
+
+def _check_data(model: Model, data: HeteroData, checksum: str, path: Path) -> None:
     try:
         model.check_fits(data)
     except ValueError as error:

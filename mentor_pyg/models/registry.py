@@ -7,14 +7,16 @@ from typing import Any, TypeVar
 
 from torch_geometric.data import HeteroData
 
+from mentor_pyg.config import Config
 from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.model import Model
 
 __all__ = ["MODELS", "build_model", "find_model", "register"]
 
-MODELS: dict[str, type[Recommender]] = {}
+MODELS: dict[str, type[Model]] = {}
 """The registered models by name."""
 
-_Model = TypeVar("_Model", bound=type[Recommender])
+_Model = TypeVar("_Model", bound=type[Model])
 
 
 def register(model: _Model) -> _Model:
@@ -24,16 +26,21 @@ def register(model: _Model) -> _Model:
     a notebook does, takes the place of its earlier self.
 
     Raises:
-        TypeError: If it is no :class:`Recommender` class.
+        TypeError: If it is no :class:`Model` class, as :class:`Recommender` is.
         ValueError: If it has no name or config of its own, or another class has the name.
     """
-    if not (isinstance(model, type) and issubclass(model, Recommender)):
-        raise TypeError(f"'model' needs to be a subclass of Recommender (got {model!r})")
-    name, config = vars(model).get("name"), model.Config
+    if not (isinstance(model, type) and issubclass(model, Model)):
+        raise TypeError(
+            f"'model' needs to be a subclass of Recommender or FittedModel (got {model!r})"
+        )
+    name, config = vars(model).get("name"), getattr(model, "Config", None)
     if not isinstance(name, str) or not name:
         raise ValueError(f"{model.__name__} needs a 'name' of its own to be registered")
-    if not (isinstance(config, type) and issubclass(config, ModelConfig)):
-        raise ValueError(f"{model.__name__}.Config needs to be a ModelConfig class (got {config})")
+    base = ModelConfig if issubclass(model, Recommender) else Config
+    if not (isinstance(config, type) and issubclass(config, base)):
+        raise ValueError(
+            f"{model.__name__}.Config needs to be a {base.__name__} class (got {config})"
+        )
     other = MODELS.get(name, model)
     if class_path(other) != class_path(model):
         raise ValueError(
@@ -43,12 +50,12 @@ def register(model: _Model) -> _Model:
     return model
 
 
-def class_path(model: type[Recommender]) -> str:
+def class_path(model: type[Model]) -> str:
     """Return where a class is defined, as ``module:name``."""
     return f"{model.__module__}:{model.__qualname__}"
 
 
-def find_model(name: str) -> type[Recommender]:
+def find_model(name: str) -> type[Model]:
     """Return the model class of a name.
 
     Raises:
@@ -60,9 +67,9 @@ def find_model(name: str) -> type[Recommender]:
 
 
 def build_model(
-    model: str | type[Recommender], data: HeteroData, settings: Mapping[str, Any] | None = None
-) -> Recommender:
-    """Build a model with fresh parameters from its name or class, and its settings.
+    model: str | type[Model], data: HeteroData, settings: Mapping[str, Any] | None = None
+) -> Model:
+    """Build a model with nothing learned yet from its name or class, and its settings.
 
     Raises:
         ValueError: If the name or a setting is unknown; the message lists the known ones.

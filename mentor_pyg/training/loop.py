@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import Inputs
 from mentor_pyg.evaluation import full_ranking
-from mentor_pyg.models import Recommender, Step
+from mentor_pyg.models import FittedModel, Model, Recommender, Step
 from mentor_pyg.sampling import BATCHES, mix_seed
 from mentor_pyg.training.config import TrainingConfig
 from mentor_pyg.training.reports import EpochReport
@@ -31,7 +31,7 @@ _COUNTED = ("epoch", "best_epoch", "best_score", "rows")
 class Fit:
     """A run under way, as its hooks see it."""
 
-    model: Recommender
+    model: Model
     inputs: Inputs
     optimizers: tuple[Optimizer, ...]
     """One for each of the model's objectives."""
@@ -65,7 +65,7 @@ Hook = Callable[[Fit, Mapping[str, Any]], None]
 
 def fit(
     fabric: Fabric,
-    model: Recommender,
+    model: Model,
     data: HeteroData,
     folder: RunFolder,
     config: TrainingConfig,
@@ -73,12 +73,17 @@ def fit(
     select: bool = True,
     on_step: Hook | None = None,
     on_epoch: Hook | None = None,
-) -> None:
+) -> int:
     """Train until validation stops it, from the folder's last epoch if it has one.
 
     Model and data are on the device, the data with the model's item graphs. Without ``select``
-    there is no validation, and the last epoch counts as the best. For the hooks see ``train``.
+    there is no validation, and the last epoch counts as the best. For the hooks see ``train``. A
+    model without gradients is fitted, in the one epoch that it has. Returns the selected epoch,
+    whose state the model is left in.
     """
+    if isinstance(model, FittedModel):
+        return _fit_once(fabric, model, data, folder, config, select, on_epoch)
+    assert isinstance(model, Recommender), "there is no third kind of model"
     step = Step(
         model.objectives(), config.lr, cuda_graph=config.cuda_graph, backward=fabric.backward
     )
@@ -120,6 +125,30 @@ def fit(
             folder.write_table(run.rows)
             fabric.log_dict({k: v for k, v in row.items() if k != "epoch"}, step=run.epoch)
             report.epoch(row)
+    best = folder.load(folder.best)
+    model.load_state_dict(best["model"])
+    return int(best["epoch"])
+
+
+def _fit_once(
+    fabric: Fabric,
+    model: FittedModel,
+    data: HeteroData,
+    folder: RunFolder,
+    config: TrainingConfig,
+    select: bool,
+    on_epoch: Hook | None,
+) -> int:
+    """Fit a model without gradients; no checkpoint, since that takes longer to write."""
+    run = Fit(model, model.prepare(data), (), epoch=1, best_epoch=1)
+    model.fit(run.inputs)
+    metrics = rank(model, run.inputs, data, "val", config.k) if select else {}
+    run.rows.append({"epoch": 1.0, **{f"val/{key}": value for key, value in metrics.items()}})
+    if on_epoch is not None:
+        on_epoch(run, run.rows[0])
+    folder.write_table(run.rows)
+    fabric.log_dict({k: v for k, v in run.rows[0].items() if k != "epoch"}, step=1)
+    return 1
 
 
 class _Means:
@@ -149,7 +178,7 @@ class _Means:
 
 @torch.no_grad()
 def rank(
-    model: Recommender, inputs: Inputs, data: HeteroData, split: Split, k: tuple[int, ...]
+    model: Model, inputs: Inputs, data: HeteroData, split: Split, k: tuple[int, ...]
 ) -> dict[str, float]:
     """Rank a split by the model's scores, fresh and in evaluation mode."""
     with model.evaluating():

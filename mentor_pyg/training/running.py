@@ -20,7 +20,7 @@ from mentor_pyg.data import Batch, Inputs, edge_label_index, fingerprint, valida
 from mentor_pyg.devices import resolve_device
 from mentor_pyg.environment import describe_environment
 from mentor_pyg.interrupts import interruptible
-from mentor_pyg.models import Draws, Recommender, build_model, save_model
+from mentor_pyg.models import Draws, Model, Popularity, Recommender, build_model, save_model
 from mentor_pyg.ops import choose_backend
 from mentor_pyg.sampling import BATCHES
 from mentor_pyg.training.config import TrainingConfig
@@ -32,7 +32,7 @@ __all__ = ["train"]
 
 
 def train(
-    model: str | type[Recommender] | Recommender,
+    model: str | type[Model] | Model,
     data: HeteroData,
     out: str | Path,
     *,
@@ -45,6 +45,9 @@ def train(
     on_epoch: Hook | None = None,
 ) -> dict[str, Any]:
     """Train a model, choose its epoch on validation, and report that epoch on test.
+
+    A model without gradients is fitted instead, once, which counts as epoch 1; of ``config``,
+    only ``k`` and ``device`` matter to it.
 
     If ``out`` holds an interrupted run of the same settings, that run goes on; so does a finished
     one, if it is given more epochs or patience.
@@ -77,7 +80,7 @@ def train(
     config = config or TrainingConfig()
     validate_data(data)
     torch.manual_seed(config.seed)
-    if not isinstance(model, Recommender):
+    if not isinstance(model, Model):
         model = build_model(model, data, settings)
     elif settings:
         raise ValueError("'settings' cannot be given beside a model, which has its own config")
@@ -93,29 +96,30 @@ def train(
         tensorboard = TensorBoardLogger(folder.logs, name="", version="tensorboard")
         fabric = _fabric(device, [tensorboard, *loggers])
         try:
-            fit(fabric, model, ready, folder, config, on_step=on_step, on_epoch=on_epoch)
+            best_epoch = fit(
+                fabric, model, ready, folder, config, on_step=on_step, on_epoch=on_epoch
+            )
         finally:
             for logger in fabric.loggers:
                 logger.finalize("")
-        best = folder.load(folder.best)
-        model.load_state_dict(best["model"])
         save_model(model, folder.weights, data)
         metrics = {
             "val": rank(model, inputs, ready, "val", config.k),
             "test": rank(model, inputs, ready, "test", config.k),
-            "best_epoch": best["epoch"],
+            "best_epoch": best_epoch,
             "seconds": round(time.perf_counter() - start, 1),
             "config": described,
         }
         if refit:
-            model.load_state_dict(initial)
-            _refit(model, data, folder.path / "refit", config, best["epoch"], source)
+            if initial:  # A model that is fitted has none.
+                model.load_state_dict(initial)
+            _refit(model, data, folder.path / "refit", config, best_epoch, source)
         folder.finish(metrics)
     return metrics
 
 
 def _refit(
-    model: Recommender,
+    model: Model,
     data: HeteroData,
     out: Path,
     config: TrainingConfig,
@@ -137,7 +141,7 @@ def _refit(
 
 
 def describe_run(
-    model: Recommender,
+    model: Model,
     inputs: Inputs,
     data: HeteroData,
     config: TrainingConfig,
@@ -168,11 +172,14 @@ def _fabric(device: torch.device, loggers: Sequence[Logger]) -> Fabric:
     return Fabric(accelerator=device.type, devices=devices, plugins=alone, loggers=list(loggers))
 
 
-def _try(model: Recommender, inputs: Inputs, data: HeteroData, config: TrainingConfig) -> None:
+def _try(model: Model, inputs: Inputs, data: HeteroData, config: TrainingConfig) -> None:
     """Rank and take a loss, so that what cannot be done raises now and not after an epoch."""
-    rank(model, inputs, data, "val", config.k)
+    ranked = model if isinstance(model, Recommender) else Popularity(model.sizes).fit(inputs)
+    rank(ranked, inputs, data, "val", config.k)
     if edge_label_index(data, "test").numel() == 0:
         raise ValueError("the test split has no interactions; nothing could be reported")
+    if not isinstance(model, Recommender):
+        return
     batch: Batch = next(iter(BATCHES[config.batches](data, config.batch_size, config.seed)))
     with torch.no_grad():
         for objective in model.objectives():

@@ -62,7 +62,7 @@ class FittedModel(Model):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Take over the buffers of another model of this class, whose lengths may be others."""
-        for name, tensor in state_dict.items():
-            self.register_buffer(name, tensor)
+        """Take over the buffers of a fitted model of this class and of the same sizes."""
+        for name in self.state_shapes().keys() & state_dict.keys():
+            self.register_buffer(name, state_dict[name])
         return super().load_state_dict(state_dict, strict, assign)

@@ -12,9 +12,8 @@ from mentor_pyg.models.fitted.neighbours import NeighbourConfig, cosine_neighbou
 from mentor_pyg.models.fitted.sparse import (
     ProductScores,
     interaction_matrix,
-    interaction_rows,
     sparse_buffers,
-    sparse_rows,
+    sparse_matrix,
     sparse_shapes,
 )
 from mentor_pyg.models.registry import register
@@ -56,5 +55,5 @@ class ItemKNN(FittedModel):
 
     def fitted_scorer(self, inputs: Inputs) -> Scorer:
         """Return the product of the interactions and the matrix."""
-        nearest = sparse_rows("nearest", self.state_dict(), self.num_items)
-        return ProductScores(interaction_rows(inputs), nearest)
+        nearest = sparse_matrix("nearest", self.state_dict(), self.num_items)
+        return ProductScores(interaction_matrix(inputs), nearest, inputs.device)

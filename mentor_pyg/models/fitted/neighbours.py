@@ -20,7 +20,7 @@ class NeighbourConfig(Config):
     k: AtLeastOne = 100
     """Neighbours of everyone."""
     shrink: AtLeastZero = 0.0
-    """What is added to the product of lengths, which counts against neighbours of little support."""
+    """What is added to the product of lengths, so that neighbours of little support count less."""
     normalize: bool = False
     """Whether interactions are scaled first, so that what has many of them does not outweigh
     the rest: users to unit length between items, items to unit length between users."""

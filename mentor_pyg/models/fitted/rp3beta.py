@@ -13,9 +13,8 @@ from mentor_pyg.models.fitted.smoothing import SmoothedModel, SmoothingConfig
 from mentor_pyg.models.fitted.sparse import (
     ProductScores,
     interaction_matrix,
-    interaction_rows,
     sparse_buffers,
-    sparse_rows,
+    sparse_matrix,
     sparse_shapes,
     top_products,
 )
@@ -73,5 +72,5 @@ class RP3Beta(SmoothedModel):
 
     def fitted_scorer(self, inputs: Inputs) -> Scorer:
         """Return the product of the interactions and the weights."""
-        weight = sparse_rows("weight", self.state_dict(), self.num_items)
-        return ProductScores(interaction_rows(inputs), weight)
+        weight = sparse_matrix("weight", self.state_dict(), self.num_items)
+        return ProductScores(interaction_matrix(inputs), weight, inputs.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,13 @@ from torch import Tensor
 
 from mentor_pyg.data import Inputs
 from mentor_pyg.dependencies import require
-from mentor_pyg.graph import Adjacency, ItemLists
 
 __all__ = [
     "ProductScores",
     "interaction_matrix",
-    "interaction_rows",
+    "scipy_package",
     "sparse_buffers",
-    "sparse_rows",
+    "sparse_matrix",
     "sparse_shapes",
     "top_products",
 ]
@@ -27,25 +26,16 @@ _BLOCK = 2**22
 """Entries of a product held at a time; what is made of them takes some 200 MiB."""
 
 
-def _scipy() -> Any:
+def scipy_package() -> Any:
+    """Return SciPy, or raise an error that names what brings it."""
     return require("scipy", extra="train", purpose="Fitting a model without gradients")
 
 
 def interaction_matrix(inputs: Inputs) -> Any:
-    """Return the train interactions as SciPy's matrix of ones ``[num_users, num_items]``.
-
-    Raises:
-        ImportError: If SciPy is not installed.
-    """
+    """Return the train interactions as SciPy's matrix of ones ``[num_users, num_items]``."""
     user, item = inputs.interactions.cpu().numpy()
     shape = (inputs.num_users, inputs.num_items)
-    return _scipy().sparse.csr_array((np.ones(len(user)), (user, item)), shape=shape)
-
-
-def interaction_rows(inputs: Inputs) -> Adjacency:
-    """Return the train interactions as a matrix of ones ``[num_users, num_items]``."""
-    sizes = (inputs.num_items, inputs.num_users)
-    return Adjacency.from_edge_index(inputs.interactions.flip(0), num_nodes=sizes)
+    return scipy_package().sparse.csr_array((np.ones(len(user)), (user, item)), shape=shape)
 
 
 def top_products(
@@ -71,7 +61,7 @@ def top_products(
             product.data = reweigh(product.data, row, product.indices)
         product.data[row == product.indices] = 0
         blocks.append(_largest(product, row - rows.start, k))
-    return _scipy().sparse.vstack(blocks, format="csr")
+    return scipy_package().sparse.vstack(blocks, format="csr")
 
 
 def _blocks(left: Any, right: Any) -> Iterator[slice]:
@@ -106,48 +96,32 @@ def sparse_shapes(name: str, num_rows: int) -> dict[str, tuple[int | None, ...]]
     return {f"{name}_start": (num_rows + 1,), f"{name}_column": (None,), f"{name}_value": (None,)}
 
 
-def sparse_rows(name: str, buffers: dict[str, Tensor], num_columns: int) -> Adjacency:
-    """Return the matrix of :func:`sparse_buffers`."""
-    start, column, value = (buffers[f"{name}_{part}"] for part in ("start", "column", "value"))
-    return Adjacency(start, column.long(), value, num_sources=num_columns)
+def sparse_matrix(name: str, buffers: Mapping[str, Tensor], num_columns: int) -> Any:
+    """Return SciPy's matrix of :func:`sparse_buffers`."""
+    start, column, value = (
+        buffers[f"{name}_{part}"].cpu().numpy() for part in ("start", "column", "value")
+    )
+    shape = (len(start) - 1, num_columns)
+    return scipy_package().sparse.csr_array((value, column, start), shape=shape)
 
 
 class ProductScores:
     """Scores that are rows of a product; a :class:`~mentor_pyg.data.Scorer`.
 
-    Only the rows that are asked for are formed.
+    Only the rows that are asked for are formed, on the CPU.
 
     Args:
-        left: A matrix ``[num_users, n]``.
-        right: A matrix ``[n, num_items]``.
+        left: SciPy's CSR matrix ``[num_users, n]``.
+        right: Another one ``[n, num_items]``.
+        device: Where the scores go.
     """
 
-    def __init__(self, left: Adjacency, right: Adjacency) -> None:
-        self.num_users, self.num_items = left.num_targets, right.num_sources
-        self._left, self._right = _Rows(left), _Rows(right)
-        widest = int(right.rowptr.diff().max())
-        self._at_once = max(1, _BLOCK // max(1, widest))
+    def __init__(self, left: Any, right: Any, device: torch.device) -> None:
+        self.num_users, self.num_items = left.shape[0], right.shape[1]
+        self._left, self._right = left.astype(np.float32), right.astype(np.float32)
+        self._device = device
 
     def scores(self, user: Tensor) -> Tensor:
         """Return the scores ``[batch, num_items]`` of all items for some users ``[batch]``."""
-        found = self._left.of(user.to(self._left.device))
-        scores = found[2].new_zeros(user.numel() * self.num_items)
-        for row, inner, weight in zip(*(x.split(self._at_once) for x in found), strict=True):
-            entry, column, value = self._right.of(inner)
-            scores.index_add_(0, row[entry] * self.num_items + column, weight[entry] * value)
-        return scores.view(-1, self.num_items)
-
-
-class _Rows:
-    """Looks up rows of a sparse matrix."""
-
-    def __init__(self, matrix: Adjacency) -> None:
-        self.device = matrix.device
-        self._column, self._value = matrix.col, matrix.weight
-        entries = torch.arange(matrix.num_edges, device=self.device)
-        self._entries = ItemLists(matrix.rowptr, entries)
-
-    def of(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return places in ``row``, and the columns and values that the rows have there."""
-        place, entry = self._entries.of(row)
-        return place, self._column[entry], self._value[entry]
+        product = self._left[user.cpu().numpy()] @ self._right
+        return torch.from_numpy(product.toarray()).to(self._device)

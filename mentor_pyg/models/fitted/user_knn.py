@@ -12,9 +12,8 @@ from mentor_pyg.models.fitted.neighbours import NeighbourConfig, cosine_neighbou
 from mentor_pyg.models.fitted.sparse import (
     ProductScores,
     interaction_matrix,
-    interaction_rows,
     sparse_buffers,
-    sparse_rows,
+    sparse_matrix,
     sparse_shapes,
 )
 from mentor_pyg.models.registry import register
@@ -55,5 +54,5 @@ class UserKNN(FittedModel):
 
     def fitted_scorer(self, inputs: Inputs) -> Scorer:
         """Return the product of the matrix and the interactions."""
-        nearest = sparse_rows("nearest", self.state_dict(), self.num_users)
-        return ProductScores(nearest, interaction_rows(inputs))
+        nearest = sparse_matrix("nearest", self.state_dict(), self.num_users)
+        return ProductScores(nearest, interaction_matrix(inputs), inputs.device)
