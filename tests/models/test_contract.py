@@ -1,4 +1,4 @@
-"""What every recommender promises: ours, the example's with dropout, and outsiders."""
+"""What every model promises: ours, the example's with dropout, outsiders, and fitted ones."""
 
 import copy
 import json
@@ -13,13 +13,21 @@ from torch_geometric.data import HeteroData
 from examples.your_own_model import Content
 from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
 from mentor_pyg.datasets import SyntheticMultimodal, SyntheticSize
+from mentor_pyg.export import EmbeddingTables
 from mentor_pyg.models import (
     BPRMF,
+    EASE,
     MENTOR,
     MODELS,
     Draws,
+    FittedModel,
+    ItemKNN,
     LightGCN,
+    Model,
+    Popularity,
     Recommender,
+    RP3Beta,
+    UserKNN,
     load_model,
     save_model,
 )
@@ -27,6 +35,16 @@ from mentor_pyg.sampling import Batch, BPRBatches
 from tests.models.outsiders import OUTSIDERS
 
 CLASSES = {cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, Content, *OUTSIDERS)}
+FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
+CHANGES = {
+    **{name: {"embedding_dim": 8} for name in CLASSES},
+    "popularity": {},
+    "item_knn": {"k": 8, "shrink": 2.5, "normalize": True},
+    "user_knn": {"k": 8, "shrink": 2.5, "normalize": True},
+    "ease": {"l2": 7.5, "smooth": "textual", "smooth_weight": 0.3, "smooth_k": 4},
+    "rp3beta": {"alpha": 0.7, "beta": 0.4, "k": 8, "smooth": "visual"},
+}
+"""Settings that are not the default, for every model."""
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +66,32 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def model(name: str, data: HeteroData) -> Recommender:
     return CLASSES[name].from_data(data)
+
+
+@pytest.fixture(params=[*CLASSES, *FITTED])
+def every_name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def every_model(every_name: str, data: HeteroData) -> Model:
+    """A model of either kind that can rank."""
+    return ready(every_name, data)
+
+
+@pytest.fixture(params=FITTED)
+def fitted(request: pytest.FixtureRequest, data: HeteroData) -> FittedModel:
+    """A fitted model whose settings are not the default."""
+    model = ready(request.param, data, **CHANGES[request.param])
+    assert isinstance(model, FittedModel)
+    return model
+
+
+def ready(name: str, data: HeteroData, **settings: object) -> Model:
+    """Build a model of either kind and fit it if it is of the one."""
+    if name in CLASSES:
+        return CLASSES[name].from_data(data, CLASSES[name].Config(**settings))
+    return FITTED[name].from_data(data, FITTED[name].Config(**settings)).fit(data)
 
 
 @pytest.fixture
@@ -88,63 +132,73 @@ def equal(a: Representations, b: Representations) -> bool:
     return all(x.keys() == y.keys() and all(torch.equal(x[v], y[v]) for v in x) for x, y in sides)
 
 
-def scores_of(model: Recommender, data: HeteroData) -> Tensor:
+def scores_of(model: Model, data: HeteroData) -> Tensor:
     """Return the scores of all users and items, as they are ranked."""
     with torch.no_grad(), model.evaluating():
         return model.scorer(model.prepare(data)).scores(torch.arange(num_users(data)))
 
 
-def brute_force(
-    model: Recommender, data: HeteroData, user: int, k: int, exclude_seen: bool
-) -> list[tuple[int, float]]:
-    """Sort the items of one user."""
-    scores = scores_of(model, data)[user].tolist()
+def assert_best(
+    model: Model, data: HeteroData, user: Tensor, found: tuple[Tensor, Tensor], exclude_seen: bool
+) -> None:
+    """Compare with sorting each user's scores; of equal scores any may come first."""
+    every_score = scores_of(model, data)
     train_user, train_item = data[INTERACTS].edge_index
-    seen = set(train_item[train_user == user].tolist()) if exclude_seen else set()
-    scored = [(item, score) for item, score in enumerate(scores) if item not in seen]
-    return sorted(scored, key=lambda pair: -pair[1])[:k]
+    for u, items, scores in zip(user.tolist(), *(x.tolist() for x in found), strict=True):
+        own = every_score[u].tolist()
+        seen = set(train_item[train_user == u].tolist()) if exclude_seen else set()
+        expected = sorted((s for i, s in enumerate(own) if i not in seen), reverse=True)
+        shown = [item for item in items if item >= 0]
+        assert len(set(shown)) == len(shown) == min(len(expected), len(items))
+        assert seen.isdisjoint(shown)
+        assert [own[i] for i in shown] == pytest.approx(expected[: len(shown)], rel=1e-4, abs=1e-6)
+        assert scores[: len(shown)] == pytest.approx(expected[: len(shown)], rel=1e-4, abs=1e-6)
+        assert all(item == -1 for item in items[len(shown) :])
+        assert all(score == -torch.inf for score in scores[len(shown) :])
 
 
 def test_all_of_ours_are_held() -> None:
-    assert {n for n, cls in MODELS.items() if cls.__module__.startswith("mentor_pyg")} <= set(
-        CLASSES
-    )
+    ours = {n for n, cls in MODELS.items() if cls.__module__.startswith("mentor_pyg")}
+    assert ours <= {*CLASSES, *FITTED}
 
 
-def test_config(name: str, data: HeteroData) -> None:
-    model_class = CLASSES[name]
+def test_config(every_name: str, data: HeteroData) -> None:
+    model_class = MODELS[every_name]
     model = model_class.from_data(data)
     assert type(model.config) is model_class.Config
     assert model.config == model_class.Config()
-    config = model_class.Config(embedding_dim=8)
+    config = model_class.Config(**CHANGES[every_name])
     assert model_class.from_data(data, config).config is config
     with pytest.raises(TypeError, match=rf"'config' needs to be a {model_class.Config.__name__}"):
-        model_class.from_data(data, {"embedding_dim": 8})
+        model_class.from_data(data, CHANGES[every_name])
 
 
-def test_config_travels_through_json(name: str) -> None:
-    config_class = CLASSES[name].Config
-    config = config_class(embedding_dim=8)
+def test_config_travels_through_json(every_name: str) -> None:
+    config_class = MODELS[every_name].Config
+    config = config_class(**CHANGES[every_name])
     again = config_class.from_dict(json.loads(json.dumps(config.to_dict())))
     assert again == config
 
 
-def test_config_refuses_unknown_keys(name: str) -> None:
-    config_class = CLASSES[name].Config
+def test_config_refuses_unknown_keys(every_name: str) -> None:
+    config_class = MODELS[every_name].Config
     with pytest.raises(ValueError, match=r"has no settings \['depth'\]; it has") as raised:
-        config_class.from_dict({"embedding_dim": 8, "depth": 3})
+        config_class.from_dict({**CHANGES[every_name], "depth": 3})
     for field in fields(config_class):
         assert repr(field.name) in str(raised.value)
 
 
-def test_config_is_frozen_and_keyword_only(name: str) -> None:
-    config_class = CLASSES[name].Config
+def test_config_is_frozen_and_keyword_only(every_name: str) -> None:
+    config_class = MODELS[every_name].Config
     with pytest.raises(FrozenInstanceError):
-        config_class().embedding_dim = 8
+        config_class().k = 8
     with pytest.raises(TypeError):
         config_class(8)
+
+
+def test_config_refuses_widths(name: str) -> None:
     with pytest.raises(ValueError, match=r"'embedding_dim' needs to be at least 1 \(got 0\)"):
-        config_class(embedding_dim=0)
+        CLASSES[name].Config(embedding_dim=0)
 
 
 def test_represent(model: Recommender, data: HeteroData) -> None:
@@ -261,21 +315,18 @@ def test_is_saved_and_loaded_without_the_data(
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_recommend_equals_brute_force(
-    model: Recommender, data: HeteroData, exclude_seen: bool
+    every_model: Model, data: HeteroData, exclude_seen: bool
 ) -> None:
     # Out of order, and one user twice.
     user = torch.tensor([17, 0, 59, 17, 4])
-    item, score = model.recommend(data, user, k=6, exclude_seen=exclude_seen)
+    item, score = every_model.recommend(data, user, k=6, exclude_seen=exclude_seen)
     assert item.shape == score.shape == (5, 6)
     assert not score.requires_grad
-    for row, u in enumerate(user.tolist()):
-        expected = brute_force(model, data, u, 6, exclude_seen)
-        assert item[row].tolist() == [i for i, _ in expected]
-        assert score[row].tolist() == pytest.approx([s for _, s in expected], rel=1e-4, abs=1e-6)
+    assert_best(every_model, data, user, (item, score), exclude_seen)
 
 
-def test_recommend_takes_all_users(model: Recommender, data: HeteroData) -> None:
-    item, _ = model.recommend(data, torch.arange(num_users(data)), k=20)
+def test_recommend_takes_all_users(every_model: Model, data: HeteroData) -> None:
+    item, _ = every_model.recommend(data, torch.arange(num_users(data)), k=20)
     train_user, train_item = data[INTERACTS].edge_index
     seen = set(zip(train_user.tolist(), train_item.tolist(), strict=True))
     recommended = {(u, i) for u, row in enumerate(item.tolist()) for i in row}
@@ -283,29 +334,23 @@ def test_recommend_takes_all_users(model: Recommender, data: HeteroData) -> None
     assert len(recommended) == 20 * num_users(data)
 
 
-def test_recommend_does_not_need_sorted_edges(model: Recommender, data: HeteroData) -> None:
+def test_recommend_does_not_need_sorted_edges(every_model: Model, data: HeteroData) -> None:
     shuffled = data.clone()
     edge_index = data[INTERACTS].edge_index
     shuffled[INTERACTS].edge_index = edge_index[:, torch.randperm(edge_index.size(1))]
-    user = torch.tensor([5, 50, 23])
-    first, second = (model.recommend(d, user, k=10)[0] for d in (data, shuffled))
-    assert torch.equal(first, second)
+    first, second = (scores_of(every_model, d) for d in (data, shuffled))
+    assert torch.allclose(first, second, atol=1e-6)
 
 
-def test_recommend_marks_missing_items(model: Recommender, data: HeteroData) -> None:
+def test_recommend_marks_missing_items(every_model: Model, data: HeteroData) -> None:
     user = torch.tensor([0, 1])
-    item, score = model.recommend(data, user, k=num_items(data))
-    for row, u in enumerate(user.tolist()):
-        expected = brute_force(model, data, u, num_items(data), exclude_seen=True)
-        assert len(expected) < num_items(data)
-        found = item[row, : len(expected)]
-        assert found.tolist() == [i for i, _ in expected]
-        assert (item[row, len(expected) :] == -1).all()
-        assert (score[row, len(expected) :] == -torch.inf).all()
+    item, score = every_model.recommend(data, user, k=num_items(data))
+    assert (item[:, -1] == -1).all()
+    assert_best(every_model, data, user, (item, score), exclude_seen=True)
 
 
-def test_recommend_for_nobody(model: Recommender, data: HeteroData) -> None:
-    item, score = model.recommend(data, torch.empty(0, dtype=torch.long), k=4)
+def test_recommend_for_nobody(every_model: Model, data: HeteroData) -> None:
+    item, score = every_model.recommend(data, torch.empty(0, dtype=torch.long), k=4)
     assert item.shape == score.shape == (0, 4)
 
 
@@ -322,26 +367,99 @@ def test_recommend_refuses_users(model: Recommender, data: HeteroData, user: lis
 
 
 def test_recommends_in_training_mode_what_it_does_in_evaluation_mode(
-    model: Recommender, data: HeteroData
+    every_model: Model, data: HeteroData
 ) -> None:
     user = torch.arange(num_users(data))
-    first = model.train().recommend(data, user, k=10)
-    assert model.training
-    second = model.eval().recommend(data, user, k=10)
+    first = every_model.train().recommend(data, user, k=10)
+    assert every_model.training
+    second = every_model.eval().recommend(data, user, k=10)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_refuses_data_of_another_size(model: Recommender, larger: HeteroData, batch: Batch) -> None:
+def test_refuses_data_of_another_size(every_model: Model, larger: HeteroData, batch: Batch) -> None:
     message = (
         "'data' has 61 users and 80 items, but the model was built for 60 and 80; "
-        rf"build one with {type(model).__name__}.from_data"
+        rf"build one with {type(every_model).__name__}.from_data"
     )
     with pytest.raises(ValueError, match=message):
-        model.encode(larger)
-    with pytest.raises(ValueError, match=message):
-        model.loss(larger, *batch)
-    with pytest.raises(ValueError, match=message):
-        model.recommend(larger, torch.tensor([0]))
+        every_model.recommend(larger, torch.tensor([0]))
+    if isinstance(every_model, FittedModel):
+        with pytest.raises(ValueError, match=message):
+            every_model.fit(larger)
+    if isinstance(every_model, Recommender):
+        with pytest.raises(ValueError, match=message):
+            every_model.encode(larger)
+        with pytest.raises(ValueError, match=message):
+            every_model.loss(larger, *batch)
+
+
+def test_fitting_reads_train_interactions_alone(fitted: FittedModel, data: HeteroData) -> None:
+    random_state = torch.get_rng_state()
+    stores = {key: set(data[key].keys()) for key in (*data.node_types, *data.edge_types)}
+    state = {name: tensor.clone() for name, tensor in fitted.state_dict().items()}
+    other = data.clone()
+    for split in ("val", "test"):
+        del other[INTERACTS][f"{split}_edge_label_index"]
+    again = type(fitted).from_data(other, fitted.config)
+    # The dataset, or what is prepared of it; and a second time over the first.
+    for given in (other, again.prepare(other)):
+        assert again.fit(given) is again
+        assert state.keys() == again.state_dict().keys()
+        assert all(torch.equal(again.state_dict()[name], state[name]) for name in state)
+    assert {key: set(data[key].keys()) for key in (*data.node_types, *data.edge_types)} == stores
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_fitted_state_is_of_the_shapes_declared(fitted: FittedModel, data: HeteroData) -> None:
+    shapes = fitted.state_shapes()
+    assert shapes.keys() == fitted.state_dict().keys()
+    for name, tensor in fitted.state_dict().items():
+        assert len(shapes[name]) == tensor.dim()
+        assert all(n in (None, size) for n, size in zip(shapes[name], tensor.shape, strict=True))
+    assert not type(fitted).from_data(data).state_dict()
+
+
+def test_fitted_is_saved_and_loaded_without_the_data(
+    fitted: FittedModel, data: HeteroData, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(fitted, path, data)
+    for again in (load_model(path), load_model(path, data), copy.deepcopy(fitted)):
+        assert type(again) is type(fitted)
+        assert again.config == fitted.config
+        assert again.sizes == fitted.sizes
+        assert torch.equal(scores_of(again, data), scores_of(fitted, data))
+
+
+def test_unfitted_models_say_so(fitted: FittedModel, data: HeteroData, tmp_path: Path) -> None:
+    model = type(fitted).from_data(data)
+    with pytest.raises(RuntimeError, match=rf"the model {model.name} is not fitted yet; call fit"):
+        model.recommend(data, 0)
+    with pytest.raises(ValueError, match=r"'model' needs to be fitted to be saved; call model.fit"):
+        save_model(model, tmp_path / "model.safetensors")
+
+
+def test_fitted_takes_users_and_items_without_interactions(
+    fitted: FittedModel, data: HeteroData
+) -> None:
+    cold = data.clone()
+    user, item = data[INTERACTS].edge_index
+    kept = (user != 7) & (item != 11)
+    cold[INTERACTS].edge_index = data[INTERACTS].edge_index[:, kept]
+    model = type(fitted).from_data(cold, fitted.config).fit(cold)
+    scores = scores_of(model, cold)
+    assert scores.isfinite().all()
+    if not isinstance(fitted, Popularity):
+        assert (scores[7] == 0).all()
+        assert scores.count_nonzero() > 0
+    if getattr(fitted.config, "smooth", None) is None:
+        assert (scores[:, 11] == 0).all()
+
+
+def test_tables_refuse_fitted_models(fitted: FittedModel, data: HeteroData) -> None:
+    message = rf"but {type(fitted).__name__} scores items otherwise; recommend from the model"
+    with pytest.raises(TypeError, match=message):
+        EmbeddingTables.from_model(fitted, data)  # type: ignore[arg-type]
 
 
 def test_recommend_names_the_right_call(tiny_data: HeteroData) -> None:

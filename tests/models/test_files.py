@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
@@ -9,7 +10,7 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS
 from mentor_pyg.datasets import SyntheticMultimodal
-from mentor_pyg.models import BPRMF, MENTOR, MODELS, load_model, save_model
+from mentor_pyg.models import BPRMF, MENTOR, MODELS, ItemKNN, Popularity, load_model, save_model
 
 
 @pytest.fixture
@@ -84,4 +85,29 @@ def test_load_names_what_changed_since(path: Path) -> None:
         load_model(path)
     rewritten(path, config=json.dumps({"embedding_dim": 8}))
     with pytest.raises(ValueError, match=r"other parameters than its model has, .*item_embedding"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("model_class", "name", "change"),
+    [
+        (Popularity, "count", lambda x: x[1:]),
+        (ItemKNN, "nearest_start", lambda x: x[1:]),
+        (ItemKNN, "nearest_value", lambda x: x[:, None]),
+        (ItemKNN, "nearest_column", None),
+    ],
+)
+def test_load_refuses_fitted_models_of_other_sizes(
+    model_class: Any, name: str, change: Any, tiny_data: HeteroData, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(model_class.from_data(tiny_data).fit(tiny_data), path)
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    state = safetensors.torch.load_file(path)
+    tensor = state.pop(name)
+    if change is not None:
+        state[name] = change(tensor).contiguous()
+    safetensors.torch.save_file(state, path, metadata)
+    with pytest.raises(ValueError, match=rf"other parameters than its model has, \['{name}'\]"):
         load_model(path)

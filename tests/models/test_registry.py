@@ -9,6 +9,7 @@ from mentor_pyg.models import (
     MENTOR,
     MODELS,
     ModelConfig,
+    Popularity,
     Recommender,
     build_model,
     register,
@@ -18,6 +19,7 @@ SETTINGS = {
     "mentor": {"semantics": "released", "align_levels": ("id_fused",), "embedding_dim": 6},
     "lightgcn": {"num_layers": 1, "embedding_dim": 6},
     "bprmf": {"embedding_dim": 6},
+    "ease": {"l2": 2.5},
 }
 
 
@@ -78,4 +80,11 @@ def test_register_refuses_what_is_no_model() -> None:
 
     with pytest.raises(ValueError, match=r"Mine.Config needs to be a ModelConfig class"):
         register(Mine)
+
+    class Counts(Popularity):
+        name = "with_loose_config"
+        Config: Any = Loose
+
+    with pytest.raises(ValueError, match=r"Counts.Config needs to be a Config class"):
+        register(Counts)
     assert "with_loose_config" not in MODELS

@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 from examples.your_own_model import Content
 from mentor_pyg.data import INTERACTS
 from mentor_pyg.evaluation import full_ranking
-from mentor_pyg.models import BPRMF, LightGCN, load_model
+from mentor_pyg.models import BPRMF, EASE, ItemKNN, LightGCN, Popularity, load_model
 from mentor_pyg.training import TrainingConfig, loop, train
 from tests.models.outsiders import OUTSIDERS
 
@@ -139,6 +139,97 @@ def test_other_models_by_name_or_class(
     assert val == trained.metrics["val"]
     best = trained.table[trained.metrics["best_epoch"] - 1]
     assert {f"val/{key}": value for key, value in val.items()}.items() <= best.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("popularity", {}),
+        ("item_knn", {"k": 7}),
+        ("user_knn", {"k": 7}),
+        ("ease", {"l2": 5.0, "smooth": "visual"}),
+        ("rp3beta", {"smooth": "textual"}),
+    ],
+)
+def test_models_without_gradients(
+    name: str, settings: dict[str, Any], run: Train, data: HeteroData, tmp_path: Path
+) -> None:
+    fitted = run(data, tmp_path / "one", name, settings=settings)
+    metrics = fitted.metrics
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text()) == metrics
+    assert list(metrics) == ["val", "test", "best_epoch", "seconds", "config"]
+    assert metrics["best_epoch"] == 1
+    assert settings.items() <= metrics["config"]["model"]["settings"].items()
+    again = load_model(tmp_path / "one" / "model.safetensors", data)
+    inputs = again.prepare(data)
+    for split in ("val", "test"):
+        assert full_ranking(again.scorer(inputs), data, split, (5, 10)) == metrics[split]
+    assert fitted.table == [{"epoch": 1} | {f"val/{key}": v for key, v in metrics["val"].items()}]
+    assert list((tmp_path / "one" / "logs" / "tensorboard").glob("events.out.tfevents.*"))
+    # Training settings that do not apply are recorded and change nothing.
+    other = run(data, tmp_path / "two", name, settings=settings, lr=9.0, batch_size=1, seed=11)
+    assert other.metrics["config"]["training"]["lr"] == 9
+    assert all(other.metrics[split] == metrics[split] for split in ("val", "test"))
+
+
+def test_a_fitted_run_is_finished_or_goes_on(
+    run: Train, data: HeteroData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(ItemKNN, "solve", stop)
+        run(data, tmp_path, "item_knn", settings={})
+    assert not (tmp_path / "metrics.json").exists()
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        run(data, tmp_path, "item_knn", settings={"k": 3})
+    assert run(data, tmp_path, "item_knn", settings={}).metrics["best_epoch"] == 1
+    with pytest.raises(FileExistsError, match="holds a finished run"):
+        run(data, tmp_path, "item_knn", settings={})
+
+
+def stop(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_does_not_go_is_said_before_fitting(
+    run: Train, data: HeteroData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EASE, "solve", stop)
+    with pytest.raises(ValueError, match=r"'k' needs positive integers up to .*, 80"):
+        run(data, tmp_path / "out", "ease", settings={}, k=(81,))
+    with pytest.raises(ValueError, match=r"'smooth' needs to be None or a modality"):
+        run(data, tmp_path / "out", "ease", settings={"smooth": "odour"})
+    other = data.clone()
+    other[INTERACTS].test_edge_label_index = other[INTERACTS].test_edge_label_index[:, :0]
+    with pytest.raises(ValueError, match="the test split has no interactions"):
+        run(other, tmp_path / "out", "ease", settings={})
+    assert not (tmp_path / "out").exists()
+
+
+def test_hooks_and_refit_of_a_fitted_model(data: HeteroData, tmp_path: Path) -> None:
+    rows = []
+    logger = CSVLogger(tmp_path / "own")
+    config = TrainingConfig(k=(10,), device="cpu")
+    model = Popularity.from_data(data)
+    metrics = train(
+        model,
+        data,
+        tmp_path / "out",
+        config=config,
+        refit=True,
+        loggers=[logger],
+        on_epoch=lambda run, row: rows.append((run.epoch, run.best_epoch, dict(row))),
+    )
+    assert rows == [(1, 1, {"epoch": 1} | {f"val/{k}": v for k, v in metrics["val"].items()})]
+    assert "val/recall@10" in (Path(logger.log_dir) / "metrics.csv").read_text()
+    refit = tmp_path / "out" / "refit"
+    assert json.loads((refit / "metrics.json").read_text())["epochs"] == 1
+    counts = [load_model(f / "model.safetensors").count for f in (tmp_path / "out", refit)]
+    store = data[INTERACTS]
+    held_out = store.val_edge_label_index.size(1) + store.test_edge_label_index.size(1)
+    assert [int(count.sum()) for count in counts] == [
+        store.edge_index.size(1),
+        store.edge_index.size(1) + held_out,
+    ]
 
 
 def test_a_model_to_start_from(data: HeteroData, tmp_path: Path) -> None:

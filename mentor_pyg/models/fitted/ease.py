@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import Positive
-from mentor_pyg.data import Inputs, Scorer
+from mentor_pyg.data import Inputs, Scorer, num_items
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.models.fitted.memory import available_memory
 from mentor_pyg.models.fitted.smoothing import SmoothedModel, SmoothingConfig
@@ -56,19 +57,20 @@ class EASE(SmoothedModel):
     config: EASEConfig
     weight: Tensor
 
-    def solve(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Return the weights ``[num_items, num_items]``.
+    @classmethod
+    def from_data(cls, data: HeteroData, config: Any = None) -> Self:
+        """Build a model for the users and items of ``data``, with nothing learned yet.
 
         Raises:
-            ValueError: If memory cannot hold them.
+            ValueError: If memory cannot hold its weights, or ``data`` lacks the modality to
+                smooth over.
         """
-        needed, available = _BYTES * self.num_items**2, available_memory()
-        if needed > available:
-            raise ValueError(
-                f"ease needs {needed / 2**30:.1f} GiB for weights between {self.num_items} items, "
-                f"but {available / 2**30:.1f} GiB are left here; take a larger machine, or "
-                f"item_knn or rp3beta, which keep 'k' weights for every item"
-            )
+        _check_memory(num_items(data))
+        return super().from_data(data, config)
+
+    def solve(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Return the weights ``[num_items, num_items]``."""
+        _check_memory(self.num_items)
         inverse = _inverse_gram(interaction_matrix(inputs), self.config.l2)
         scale = -1 / np.diagonal(inverse)
         weight = torch.empty(self.num_items, self.num_items)
@@ -105,6 +107,16 @@ class SummedRows:
         _, item = self._items.of(user)
         count = self._items.count[user]
         return F.embedding_bag(item, self._weight, count.cumsum(0) - count, mode="sum")
+
+
+def _check_memory(items: int) -> None:
+    needed, available = _BYTES * items**2, available_memory()
+    if needed > available:
+        raise ValueError(
+            f"ease needs {needed / 2**30:.1f} GiB for weights between {items} items, but "
+            f"{available / 2**30:.1f} GiB are left here; take a larger machine, or item_knn or "
+            f"rp3beta, which keep 'k' weights for every item"
+        )
 
 
 def _blocks(size: int) -> list[slice]:

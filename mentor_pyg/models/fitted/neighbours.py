@@ -38,15 +38,16 @@ def cosine_neighbours(x: Any, config: NeighbourConfig) -> Any:
         config: The settings.
     """
     if config.normalize:
-        x = x.multiply(1 / np.maximum(_lengths(x.T), 1)).tocsr()
-    length = _lengths(x)
+        x = x.multiply(1 / np.sqrt(np.maximum(_squares(x.T), 1)))
+    square = _squares(x)
 
     def similarity(product: Any, row: Any, column: Any) -> Any:
-        return product / (length[row] * length[column] + config.shrink)
+        # One root, which is exact where it can be, so that equal cosines are equal numbers.
+        return product / (np.sqrt(square[row] * square[column]) + config.shrink)
 
     return top_products(x.tocsr(), x.T.tocsr(), config.k, similarity)
 
 
-def _lengths(x: Any) -> Any:
-    """Return the length of every row."""
-    return np.sqrt(x.multiply(x).sum(axis=1))
+def _squares(x: Any) -> Any:
+    """Return the squared length of every row."""
+    return x.multiply(x).sum(axis=1)
