@@ -28,7 +28,7 @@ _BLOCK = 2**22
 
 def scipy_package() -> Any:
     """Return SciPy, or raise an error that names what brings it."""
-    return require("scipy", extra="train", purpose="Fitting a model without gradients")
+    return require("scipy", extra="train", purpose="A model without gradients")
 
 
 def interaction_matrix(inputs: Inputs) -> Any:
@@ -97,12 +97,18 @@ def sparse_shapes(name: str, num_rows: int) -> dict[str, tuple[int | None, ...]]
 
 
 def sparse_matrix(name: str, buffers: Mapping[str, Tensor], num_columns: int) -> Any:
-    """Return SciPy's matrix of :func:`sparse_buffers`."""
+    """Return SciPy's matrix of :func:`sparse_buffers`.
+
+    Raises:
+        ValueError: If they are no such parts: SciPy would read and write where they say.
+    """
     start, column, value = (
         buffers[f"{name}_{part}"].cpu().numpy() for part in ("start", "column", "value")
     )
     shape = (len(start) - 1, num_columns)
-    return scipy_package().sparse.csr_array((value, column, start), shape=shape)
+    matrix = scipy_package().sparse.csr_array((value, column, start), shape=shape)
+    matrix.check_format(full_check=True)
+    return matrix
 
 
 class ProductScores:

@@ -59,5 +59,13 @@ def test_reweighing_knows_rows_and_columns(
 
 def test_scipy_comes_with_an_extra(tiny_data: HeteroData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dependencies, "has_package", lambda name: name != "scipy")
-    with pytest.raises(ImportError, match=r"Fitting a model .* 'scipy', .*the extra 'train'"):
+    with pytest.raises(ImportError, match=r"A model without .* 'scipy', .*the extra 'train'"):
         ItemKNN.from_data(tiny_data).fit(tiny_data)
+
+
+@pytest.mark.parametrize(("part", "wrong"), [("column", 80), ("column", -1), ("start", 10**6)])
+def test_parts_that_point_outside_are_refused(part: str, wrong: int, tiny_data: HeteroData) -> None:
+    model = ItemKNN.from_data(tiny_data).fit(tiny_data)
+    model.get_buffer(f"nearest_{part}")[5] = wrong
+    with pytest.raises(ValueError, match="ind"):
+        model.recommend(tiny_data, 0)
