@@ -13,7 +13,7 @@ from measure import refuse_beyond_memory, seconds_of
 from references import close, info_nce_value_and_rows
 from torch import Tensor
 
-from mentor_pyg.losses import INFO_NCE_BACKENDS, info_nce, info_nce_unavailable
+from mentor_pyg.losses import SOFTMAX_BACKENDS, info_nce, softmax_unavailable
 from mentor_pyg.typing import Precision
 from suites.propagate import INTERPRETED
 
@@ -44,7 +44,7 @@ def cases(setting: Setting) -> list[Case]:
 def _cases_at(rows: int, setting: Setting) -> list[Case]:
     name = f"N = {rows:,}, d = 128, forward + backward"
     found = []
-    for backend in INFO_NCE_BACKENDS:
+    for backend in SOFTMAX_BACKENDS:
         if backend == "triton" and setting.device == "cpu":
             unused = partial(prepare, rows, 128, backend=backend)
             found.append(Case("infonce", name, backend, unused, INTERPRETED))
@@ -66,7 +66,7 @@ def prepare(
     def function(x: Tensor, y: Tensor, name: str = backend, how: Precision = precision) -> Tensor:
         return info_nce(x, y, _TEMPERATURE, backend=name, precision=how)
 
-    refuse_precision(a, _TEMPERATURE, precision, backend)
+    refuse_precision(a, precision, backend)
     _refuse_unaffordable(function, a, b, setting, backend)
 
     def run() -> tuple[Tensor, ...]:
@@ -94,11 +94,9 @@ def prepare(
     )
 
 
-def refuse_precision(
-    view: Tensor, temperature: float, precision: Precision, backend: str = "auto"
-) -> None:
+def refuse_precision(view: Tensor, precision: Precision, backend: str = "auto") -> None:
     """Raise where the machine has no products of the precision."""
-    if reason := info_nce_unavailable(view, temperature, backend, precision):
+    if reason := softmax_unavailable(view, backend, precision):
         raise CannotRunError(reason)
 
 

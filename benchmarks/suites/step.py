@@ -218,7 +218,7 @@ def _training(
     batch = next(iter(BPRBatches(data)))
     model = MENTOR.from_data(data, _config(config, backend)).to(batch.user.device)
     view = torch.empty(1, model.config.embedding_dim, device=batch.user.device)
-    refuse_precision(view, model.config.temperature, model.config.precision)
+    refuse_precision(view, model.config.precision)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     return model, model.prepare(data), optimizer, batch
 

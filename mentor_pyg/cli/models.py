@@ -15,7 +15,7 @@ from mentor_pyg.cli.shipped import config_names
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-    from mentor_pyg.models import Recommender
+    from mentor_pyg.models import Model
 
 __all__ = ["add_arguments", "run"]
 
@@ -48,7 +48,7 @@ def _configs_of(model: str) -> str:
     return f"shipped configs: {' '.join(names) or 'none'}"
 
 
-def _first_sentence(model: type[Recommender]) -> str:
+def _first_sentence(model: type[Model]) -> str:
     return plain_text((inspect.getdoc(model) or "").partition("\n\n")[0])
 
 
