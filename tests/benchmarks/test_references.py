@@ -162,12 +162,12 @@ def test_a_wrong_gradient_of_the_loss_is_noticed(
     model = MENTOR.from_data(tiny_data, MENTORConfig())
     batch = next(iter(BPRBatches(tiny_data)))
 
-    def bpr(pos: Tensor, neg: Tensor) -> Tensor:
-        loss = bpr_loss(pos, neg)
+    def bpr(pos: Tensor, neg: Tensor, log_base: float) -> Tensor:
+        loss = bpr_loss(pos, neg, log_base)
         return 2 * loss - loss.detach()
 
     right = bpr_loss
-    monkeypatch.setattr("mentor_pyg.models.mentor.model.bpr_loss", Alternating(bpr, right))
+    monkeypatch.setattr("mentor_pyg.models.ranking.bpr_loss", Alternating(bpr, right))
     with pytest.raises(AssertionError, match=r"the gradient of 'encoders.*': off by"):
         check_loss(model, tiny_data, batch, "auto")
 

@@ -12,6 +12,7 @@ import yaml
 
 import mentor_pyg.training
 from mentor_pyg.cli import run_training
+from mentor_pyg.models import LightGCNConfig
 from mentor_pyg.training import TrainingConfig
 from tests.cli.conftest import SMALL, Command
 from tests.models.outsiders import MetricMF
@@ -69,9 +70,8 @@ def test_options_come_before_files_and_files_before_defaults(command: Command) -
     args = ["--config", "mine.yaml", "--settings.num_layers", 1, "--print_config"]
     printed = yaml.safe_load(command("train", *args).out)
     assert printed["model"] == "lightgcn"
-    assert printed["settings"] == {
-        "embedding_dim": 64, "reg_weight": 0.01, "num_layers": 1, "backend": "auto",
-    }  # fmt: skip
+    expected = LightGCNConfig(num_layers=1, reg_weight=0.01)
+    assert printed["settings"] == expected.to_dict()
     assert printed["training"] == {**TrainingConfig(epochs=7).to_dict(), "k": [10, 20]}
 
 

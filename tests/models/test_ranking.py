@@ -15,7 +15,11 @@ from mentor_pyg.models import MODELS, Draws, ModelConfig, Recommender, ranking_t
 from mentor_pyg.models import ranking as ranking_module
 from mentor_pyg.sampling import Batch, BPRBatches, UserBatch, UserBatches
 
-OURS = sorted(n for n, cls in MODELS.items() if cls.__module__.startswith("mentor_pyg"))
+OURS = sorted(
+    n
+    for n, cls in MODELS.items()
+    if cls.__module__.startswith("mentor_pyg") and issubclass(cls, Recommender)
+)
 
 
 @pytest.fixture(scope="module")
