@@ -11,7 +11,7 @@ def test_lists_every_model_and_shipped_config(command: Command) -> None:
     assert [line for line in lines if not line.startswith(" ")] == sorted(MODELS)
     here = lines.index("lightgcn")
     assert lines[here + 1].startswith("    Matrix factorisation whose tables are propagated")
-    assert lines[here + 2] == "    shipped configs: lightgcn-baby lightgcn-sports"
+    assert lines[here + 2] == "    shipped configs: lightgcn-baby lightgcn-sports lightgcn-tiktok"
 
 
 def test_shows_settings_with_types_defaults_docs_and_the_paper(command: Command) -> None:
