@@ -19,6 +19,8 @@ def product(adjacency: Adjacency, x: Tensor) -> Tensor:
     """Equal ``segment_csr(x[col] * weight, rowptr)``."""
     from torch_scatter import segment_csr
 
+    if not x.numel() or not adjacency.num_edges:
+        return x.new_zeros(*x.shape[:-2], adjacency.num_targets, x.size(-1))
     message = x[..., adjacency.col, :] * adjacency.weight.to(x.dtype).unsqueeze(-1)
     rowptr = adjacency.rowptr.view(*[1] * (x.dim() - 2), -1)
     out: Tensor = segment_csr(message, rowptr.expand(*x.shape[:-2], -1), reduce="sum")
