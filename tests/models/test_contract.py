@@ -456,6 +456,13 @@ def test_fitted_takes_users_and_items_without_interactions(
         assert (scores[:, 11] == 0).all()
 
 
+def test_fitted_models_read_no_features(fitted: FittedModel, data: HeteroData) -> None:
+    bare = data.clone()
+    del bare["item"].x_visual, bare["item"].x_textual
+    model = type(fitted).from_data(data).fit(data)
+    assert torch.equal(scores_of(model, bare), scores_of(model, data))
+
+
 def test_tables_refuse_fitted_models(fitted: FittedModel, data: HeteroData) -> None:
     message = rf"but {type(fitted).__name__} scores items otherwise; recommend from the model"
     with pytest.raises(TypeError, match=message):
