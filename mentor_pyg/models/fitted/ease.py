@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +15,7 @@ from mentor_pyg.data import Inputs, Scorer, num_items
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.models.fitted.memory import available_memory
 from mentor_pyg.models.fitted.smoothing import SmoothedModel, SmoothingConfig
-from mentor_pyg.models.fitted.sparse import interaction_matrix, scipy_package
+from mentor_pyg.models.fitted.sparse import interaction_matrix
 from mentor_pyg.models.registry import register
 
 __all__ = ["EASE", "EASEConfig"]
@@ -72,10 +71,10 @@ class EASE(SmoothedModel):
         """Return the weights ``[num_items, num_items]``."""
         _check_memory(self.num_items)
         inverse = _inverse_gram(interaction_matrix(inputs), self.config.l2)
-        scale = -1 / np.diagonal(inverse)
+        scale = -1 / inverse.diagonal()
         weight = torch.empty(self.num_items, self.num_items)
-        for rows in _blocks(self.num_items):
-            weight[rows] = torch.from_numpy(inverse[rows] * scale)
+        for rows in _blocks(self.num_items):  # All at once would be held in float64 first.
+            weight[rows] = inverse[rows] * scale
         return {"weight": weight.fill_diagonal_(0)}
 
     def state_shapes(self) -> dict[str, tuple[int | None, ...]]:
@@ -123,22 +122,16 @@ def _blocks(size: int) -> list[slice]:
     return [slice(start, start + _ROWS) for start in range(0, size, _ROWS)]
 
 
-def _inverse_gram(x: Any, l2: float) -> Any:
+def _inverse_gram(x: Any, l2: float) -> Tensor:
     r"""Return :math:`(\mathbf{X}^\top \mathbf{X} + \lambda \mathbf{I})^{-1}` in float64."""
-    lapack = scipy_package().linalg.lapack
-    size = x.shape[1]
-    gram = np.empty((size, size), order="F")
+    gram = torch.empty(x.shape[1], x.shape[1], dtype=torch.float64)
     transposed, x = x.T.tocsr(), x.tocsr()
-    for columns in _blocks(size):  # Which are rows as well, and lie together in this order.
-        gram[:, columns] = (transposed[columns] @ x).T.toarray()
-    gram[np.diag_indices(size)] += l2
-    # In place and on the lower triangle alone: half the time and a third of the memory of torch's.
-    gram, failed = lapack.dpotrf(gram, lower=1, clean=0, overwrite_a=1)
+    for rows in _blocks(len(gram)):
+        gram[rows] = torch.from_numpy((transposed[rows] @ x).toarray())
+    gram.diagonal().add_(l2)
+    gram = gram.t()  # The same matrix, in LAPACK's order of columns: it works in place.
+    failed = torch.empty(0, dtype=torch.int32)
+    torch.linalg.cholesky_ex(gram, out=(gram, failed))
     if failed:
         raise ValueError(f"'l2' needs to be larger for the weights to be computed (got {l2:g})")
-    gram, _ = lapack.dpotri(gram, lower=1, overwrite_c=1)
-    for rows in _blocks(size):
-        corner = np.tril(gram[rows, rows])
-        gram[rows, rows] = corner + np.tril(corner, -1).T
-        gram[rows, rows.stop :] = gram[rows.stop :, rows].T
-    return gram
+    return torch.cholesky_inverse(gram, out=gram)
