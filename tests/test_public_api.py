@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,18 @@ def test_every_name_is_there(package: str) -> None:
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
+def test_names_and_parts_are_imported_when_they_are_used() -> None:
+    program = (
+        "import sys, mentor_pyg; assert 'torch' not in sys.modules; "
+        "assert mentor_pyg.models.MENTOR is mentor_pyg.MENTOR; "
+        "assert set(mentor_pyg.__all__) | {'ops'} <= set(dir(mentor_pyg)); "
+        "from mentor_pyg import *; propagate"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+    with pytest.raises(AttributeError, match="'mentor_pyg' has no attribute 'Mentor'"):
+        _ = mentor_pyg.Mentor
+
+
 def test_every_part_is_held() -> None:
     folder = Path(mentor_pyg.__file__).parent
     parts = {f"mentor_pyg.{path.parent.name}" for path in folder.glob("*/__init__.py")}
@@ -93,10 +107,11 @@ def test_every_part_is_held() -> None:
 
 @pytest.mark.parametrize("package", NAMES)
 def test_classes_and_functions_have_docstrings(package: str) -> None:
-    values = vars(importlib.import_module(package))
+    module = importlib.import_module(package)
     for name in NAMES_OF[package]:
-        if inspect.isclass(values[name]) or inspect.isroutine(values[name]):
-            doc = values[name].__doc__
+        value = getattr(module, name)
+        if inspect.isclass(value) or inspect.isroutine(value):
+            doc = value.__doc__
             # Dataclasses and named tuples without a docstring get their signature as one.
             assert doc and not doc.startswith(f"{name}("), f"{package}.{name} has no docstring"
 
