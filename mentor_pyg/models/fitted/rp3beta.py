@@ -27,9 +27,9 @@ __all__ = ["RP3Beta", "RP3BetaConfig"]
 class RP3BetaConfig(SmoothingConfig):
     """Settings of :class:`RP3Beta`."""
 
-    alpha: AtLeastZero = 1.0
+    alpha: AtLeastZero = 0.5
     """The power of a step's probability."""
-    beta: AtLeastZero = 0.3
+    beta: AtLeastZero = 0.0
     """The power of the popularity that paths are divided by."""
     k: AtLeastOne = 200
     """Items to which the paths of an item lead."""
