@@ -68,11 +68,11 @@ scatter: setup ## Compile and install torch-scatter (some minutes)
 no-scatter: setup ## Remove torch-scatter
 	$(PIP) uninstall --quiet --yes torch-scatter
 
-native: setup ## Compile the C++ kernel for this CPU (some seconds; needs g++)
-	$(PY) -m mentor_pyg.ops.propagation.compile_native
+native: setup ## Compile the C++ kernels for this CPU (some seconds; needs g++)
+	$(PY) -m mentor_pyg.ops.compile_native
 
-no-native: ## Remove it
-	rm -f mentor_pyg/ops/propagation/_native_csr-*.so
+no-native: ## Remove them
+	rm -f mentor_pyg/ops/*/_native_*-*.so
 
 demo: setup ## Train MENTOR on the built-in synthetic data
 	$(PY) examples/train_baby.py

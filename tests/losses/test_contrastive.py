@@ -16,7 +16,7 @@ from tests.ops.contrast.views import assert_near, random_views, value_and_grads
 TEMPERATURES = (0.01, 0.2, 1.0)
 ON_CUDA: Any = SimpleNamespace(device=torch.device("cuda"))
 """As much of a view as the choice of a backend looks at."""
-BACKENDS = [name for name in SOFTMAX_BACKENDS if name != "triton"]
+BACKENDS = ("chunked", "naive")
 """Those that run everywhere, in float64 too."""
 
 
@@ -136,10 +136,12 @@ def reasons(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     return reasons
 
 
-def test_auto_is_chunked_and_on_cuda_triton_for_what_that_lacks(
+def test_auto_takes_what_runs_in_the_order_of_the_device(
     reasons: dict[str, str | None],
 ) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert CONTRAST_BACKENDS.choose("auto", cpu) == "native"
+    reasons["native"] = "it is not compiled"
     assert CONTRAST_BACKENDS.choose("auto", cpu) == "chunked"
     assert CONTRAST_BACKENDS.choose("auto", cuda) == "chunked"
     reasons["chunked"] = "torch has none"
@@ -211,7 +213,7 @@ def test_refuses_temperature(temperature: float) -> None:
 
 
 def test_refuses_backend() -> None:
-    known = r"'auto' or one of \['chunked', 'naive', 'triton'\] \(got 'fast'\)"
+    known = r"'auto' or one of \['chunked', 'naive', 'native', 'triton'\] \(got 'fast'\)"
     with pytest.raises(ValueError, match=known):
         info_nce(*random_views(3), 0.2, backend="fast")
 

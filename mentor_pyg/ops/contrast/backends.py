@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mentor_pyg.ops.contrast import chunked, naive, triton_stream
+from mentor_pyg.ops.contrast import chunked, naive, native_stream, triton_stream
 from mentor_pyg.ops.dispatch import Registry
 from mentor_pyg.typing import Precision
 
@@ -29,10 +29,11 @@ class ContrastBackend(NamedTuple):
 CONTRAST_BACKENDS: Registry[ContrastBackend] = Registry(
     "softmax_loss",
     {
+        "native": ContrastBackend(native_stream.cross_entropy, native_stream.unavailable),
         "triton": ContrastBackend(triton_stream.cross_entropy, triton_stream.unavailable),
         "chunked": ContrastBackend(chunked.cross_entropy, chunked.unavailable),
         "naive": ContrastBackend(naive.cross_entropy, naive.unavailable),
     },
-    auto={"cpu": ("chunked",), "cuda": ("chunked", "triton")},
+    auto={"cpu": ("native", "chunked"), "cuda": ("chunked", "triton")},
 )
 """The backends by name. ``"naive"``, which holds all scores, runs if it is asked for."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple, Self
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from mentor_pyg.ops.contrast.streamed import Targets, streamed_cross_entropy
 from mentor_pyg.typing import Precision
 
 __all__ = ["cross_entropy", "unavailable"]
@@ -19,9 +21,6 @@ _CHUNK_ELEMENTS = {"cpu": 5 * 2**20, "cuda": 2**26}
 
 _CHUNK_MULTIPLE = 64
 """Products of other numbers of queries are slower; so many at least still are O(N d) memory."""
-
-_MIN_UNSHIFTED_TEMPERATURE = 0.025
-"""From here up, exp(cos / t) <= exp(40) is summed in float32 without a shift."""
 
 
 def unavailable(rows: Tensor, precision: Precision) -> str | None:
@@ -63,11 +62,8 @@ def cross_entropy(
     unit_rows: bool,
 ) -> Tensor:
     """Return the loss, see :class:`~mentor_pyg.ops.contrast.ContrastBackend`."""
-    shifted = not unit_rows or temperature < _MIN_UNSHIFTED_TEMPERATURE
-    # Inside a function's forward the grad mode is always off.
-    options = (temperature, precision, shifted, torch.is_grad_enabled())
-    value: Tensor = _ChunkedCrossEntropy.apply(query, table, target, row, *options)  # type: ignore[no-untyped-call]
-    return value
+    stream = partial(_stream, precision=precision)
+    return streamed_cross_entropy(stream, query, table, target, row, temperature, unit_rows)
 
 
 def _float32_products(device: str, precision: Precision) -> AbstractContextManager[None]:
@@ -102,78 +98,6 @@ def _product(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.mm(x, y, out=out)
 
 
-class _Targets(NamedTuple):
-    """Pairs of a query and the row that it is to find, in the order of the queries."""
-
-    query: Tensor  # [P]
-    row: Tensor  # [P]
-    counts: Tensor | None
-    """How many each query has ``[B]``; ``None`` where each has one."""
-
-    @classmethod
-    def of(cls, query: Tensor, target: Tensor, row: Tensor | None) -> Self:
-        """Sort the pairs, unless pair ``i`` is of query ``i``."""
-        if row is None:
-            return cls(torch.arange(len(query), device=query.device), target, None)
-        row, order = row.sort(stable=True)
-        return cls(row, target[order], row.bincount(minlength=len(query)).to(query.dtype))
-
-    def bounds(self, chunks: Sequence[slice]) -> list[int]:
-        """Return where every chunk's pairs start, and where the last one's end."""
-        starts = [chunk.start for chunk in chunks]
-        if self.counts is not None:
-            starts = torch.searchsorted(self.query, self.query.new_tensor(starts)).tolist()
-        return [*starts, len(self.query)]
-
-
-class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Gradients are formed in the forward, while a chunk is at hand."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        table: Tensor,
-        target: Tensor,
-        row: Tensor | None,
-        temperature: float,
-        precision: Precision,
-        shifted: bool,
-        wanted: bool,
-    ) -> Tensor:
-        needs_query, needs_table = (wanted and needs for needs in ctx.needs_input_grad[:2])
-        targets = _Targets.of(query, target, row)
-        # At the targets: d loss / d query_i holds -table_j / (P t), and the other way round.
-        grad_query = grad_table = None
-        if needs_query:
-            grad_query = torch.zeros_like(query)
-            grad_query.index_add_(0, targets.query, table[targets.row], alpha=-1)
-        if needs_table:
-            grad_table = torch.zeros_like(table)
-            grad_table.index_add_(0, targets.row, query[targets.query], alpha=-1)
-        # On CUDA, products of bfloat16 can be had in float32; elsewhere torch rounds if told to.
-        factor = torch.bfloat16 if query.is_cuda and precision == "bf16" else query.dtype
-        products = "ieee" if factor == torch.bfloat16 else precision
-        with _float32_products(query.device.type, products):
-            total = _stream(
-                query, table, targets, temperature, grad_query, grad_table, shifted, factor
-            )
-        ctx.save_for_backward(grad_query, grad_table)
-        ctx.scale = 1.0 / (len(target) * temperature)
-        return (total / len(target)).to(query.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # Saved gradients are constants: silently wrong from here on.
-            raise RuntimeError(
-                "the chunked softmax cannot be differentiated twice (create_graph=True); "
-                "use backend='naive'"
-            )
-        scale = grads[0] * ctx.scale
-        scaled = (None if grad is None else grad * scale for grad in ctx.saved_tensors)
-        return (*scaled, None, None, None, None, None, None)
-
-
 def _chunks(num_queries: int, num_rows: int, device: str) -> list[slice]:
     """Cut queries up so that a chunk's scores of all rows are about as many as are to be held."""
     elements = _CHUNK_ELEMENTS.get(device, _CHUNK_ELEMENTS["cpu"])
@@ -188,17 +112,33 @@ def _chunks(num_queries: int, num_rows: int, device: str) -> list[slice]:
 def _stream(
     query: Tensor,
     table: Tensor,
-    targets: _Targets,
+    targets: Targets,
+    temperature: float,
+    grad_query: Tensor | None,
+    grad_table: Tensor | None,
+    shifted: bool,
+    precision: Precision,
+) -> Tensor:
+    """Add the softmax's part to the gradients, as a :data:`~.streamed.Stream` does."""
+    # On CUDA, products of bfloat16 can be had in float32; elsewhere torch rounds if told to.
+    factor = torch.bfloat16 if query.is_cuda and precision == "bf16" else query.dtype
+    products = "ieee" if factor == torch.bfloat16 else precision
+    with _float32_products(query.device.type, products):
+        return _stream_factors(
+            query, table, targets, temperature, grad_query, grad_table, shifted, factor
+        )
+
+
+def _stream_factors(
+    query: Tensor,
+    table: Tensor,
+    targets: Targets,
     temperature: float,
     grad_query: Tensor | None,
     grad_table: Tensor | None,
     shifted: bool,
     factor: torch.dtype,
 ) -> Tensor:
-    """Add the softmax's part to the gradients and return the sum of all losses, in float64.
-
-    ``factor`` is the dtype of what is multiplied.
-    """
     total = query.new_zeros((), dtype=torch.float64)
     chunks = _chunks(len(query), len(table), query.device.type)
     table_factor = table.to(factor)

@@ -1,7 +1,7 @@
 // One layer of propagation on the CPU: a CSR product with its noise and layer sum.
 //
-// Compiled on the machine that runs it by `python -m mentor_pyg.ops.propagation.compile_native`,
-// and called through ctypes: nothing here knows of Python or torch. Every row is the work of one thread and
+// Compiled on the machine that runs it by `python -m mentor_pyg.ops.compile_native`, and called
+// through ctypes: nothing here knows of Python or torch. Every row is the work of one thread and
 // is summed in the order of its edges, so results do not depend on the number of threads.
 
 #include <cmath>

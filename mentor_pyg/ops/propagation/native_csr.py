@@ -1,48 +1,27 @@
 """A C++ kernel for CPUs: the product of a row, its noise and the layer sum while it is in cache.
 
-It has to be compiled once, by :mod:`mentor_pyg.ops.propagation.compile_native`; until then,
+It has to be compiled once, by :mod:`mentor_pyg.ops.compile_native`; until then,
 ``backend="auto"`` runs torch's own kernel.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import platform
-from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
+from mentor_pyg.ops.native import NativeLibrary, pointer
 from mentor_pyg.ops.propagation.compact_index import compact_index, fits_in_32_bits
 from mentor_pyg.ops.propagation.noise import Noise
 
-__all__ = ["FLAGS", "SOURCE", "forget_library", "layer", "library_path", "product", "unavailable"]
+__all__ = ["LIBRARY", "layer", "product", "unavailable"]
 
-SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
+LIBRARY = NativeLibrary(Path(__file__).with_suffix(".cpp"))
 _REAL = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
 _MAX_SEED = 2**63 - 1
-
-
-def library_path() -> Path:
-    """Return where the compiled kernel belongs: beside its source.
-
-    It is named after that, the compiler's options and what this CPU can do, so that machines
-    sharing a folder do not run each other's.
-    """
-    parts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), _instruction_set().encode())
-    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]
-    return SOURCE.with_name(f"_native_csr-{digest}.so")
-
-
-def _instruction_set() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    flags = (line for line in lines if line.lower().startswith(("flags", "features")))
-    return f"{platform.machine()} {next(flags, '')}"
 
 
 def unavailable(adjacency: Adjacency, x: Tensor) -> str | None:
@@ -54,8 +33,7 @@ def unavailable(adjacency: Adjacency, x: Tensor) -> str | None:
         return f"the native kernel needs x and weights both float32 or both float64 (got {got})"
     if not fits_in_32_bits(adjacency):
         return "the native kernel counts edges and nodes in 32 bits"
-    loaded = _library()
-    return loaded if isinstance(loaded, str) else None
+    return LIBRARY.unavailable
 
 
 def product(adjacency: Adjacency, x: Tensor) -> Tensor:
@@ -103,44 +81,23 @@ def _run(
         if draws is None:
             seed = int(torch.randint(_MAX_SEED, ()))
     real = _REAL[x.dtype]
-    library = _library()
+    library = LIBRARY.loaded
     assert isinstance(library, ctypes.CDLL)  # `unavailable` has been asked.
     function = library.layer_float32 if real is ctypes.c_float else library.layer_float64
     rowptr, col = adjacency.layout(compact_index)
     function(
         ctypes.c_int64(adjacency.num_targets),
         ctypes.c_int64(x.size(1)),
-        _pointer(rowptr),
-        _pointer(col),
-        _pointer(adjacency.weight),
-        _pointer(x),
-        _pointer(base),
-        _pointer(out),
-        _pointer(total),
+        pointer(rowptr),
+        pointer(col),
+        pointer(adjacency.weight),
+        pointer(x),
+        pointer(base),
+        pointer(out),
+        pointer(total),
         ctypes.c_int(noise is not None),
-        _pointer(draws),
+        pointer(draws),
         real(0 if noise is None else noise.scale),
         ctypes.c_uint64(seed),
         ctypes.c_int(torch.get_num_threads()),
     )
-
-
-def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
-
-
-@cache
-def _library() -> ctypes.CDLL | str:
-    """Load the kernel, or return why that is not possible."""
-    path, compiling = library_path(), "run: python -m mentor_pyg.ops.propagation.compile_native"
-    if not path.is_file():
-        return f"the native kernel is not compiled; {compiling}"
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        return f"the native kernel does not load ({error}); {compiling}"
-
-
-def forget_library() -> None:
-    """Look for the kernel anew at its next use."""
-    _library.cache_clear()

@@ -1,6 +1,3 @@
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -10,7 +7,7 @@ from mentor_pyg.ops import Noise, propagate, propagate_layers
 from mentor_pyg.ops.propagation import native_csr
 
 compiled = pytest.mark.skipif(
-    not native_csr.library_path().is_file(), reason="the native kernel is not compiled"
+    native_csr.LIBRARY.unavailable is not None, reason=str(native_csr.LIBRARY.unavailable)
 )
 
 
@@ -63,32 +60,11 @@ def test_what_is_not_kept_is_the_same_sum(adjacency: Adjacency) -> None:
     assert torch.equal(total, base + kept)
 
 
-@pytest.fixture
-def forgotten() -> Iterator[None]:
-    """Let no other test see the library of this one."""
-    native_csr.forget_library()
-    yield
-    native_csr.forget_library()
-
-
-@pytest.mark.usefixtures("forgotten")
-def test_without_its_library_it_says_how_to_compile_it(
+def test_without_its_library_it_says_so(
     adjacency: Adjacency, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native_csr, "library_path", lambda: Path("absent.so"))
-    with pytest.raises(RuntimeError, match=r"not compiled; run: python -m .*compile_native"):
-        propagate(adjacency, torch.ones(300, 2), "native")
-    propagate(adjacency, torch.ones(300, 2), "auto")
-
-
-@pytest.mark.usefixtures("forgotten")
-def test_a_library_that_does_not_load_is_a_reason(
-    adjacency: Adjacency, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = tmp_path / "broken.so"
-    broken.write_bytes(b"\x7fELF")
-    monkeypatch.setattr(native_csr, "library_path", lambda: broken)
-    with pytest.raises(UnavailableError, match=r"does not load \(.*broken.so.*\); run: python"):
+    monkeypatch.setitem(native_csr.LIBRARY.__dict__, "loaded", "it is not compiled")
+    with pytest.raises(UnavailableError, match="'native' cannot run: it is not compiled"):
         propagate(adjacency, torch.ones(300, 2), "native")
     propagate(adjacency, torch.ones(300, 2), "auto")
 
@@ -106,21 +82,3 @@ def test_other_dtypes_than_the_weights_are_refused(
 ) -> None:
     with pytest.raises(RuntimeError, match=rf"'native' cannot run: .*got {dtype} and torch.float3"):
         propagate(adjacency, torch.ones(300, 2, dtype=dtype), "native")
-
-
-def test_the_library_is_named_after_its_source_its_flags_and_the_cpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = tmp_path / "native_csr.cpp"
-    monkeypatch.setattr(native_csr, "SOURCE", source)
-    source.write_text("// one")
-    first = native_csr.library_path()
-    source.write_text("// two")
-    second = native_csr.library_path()
-    assert first != second
-    assert first.parent == tmp_path
-    monkeypatch.setattr(native_csr, "FLAGS", ("-O0",))
-    third = native_csr.library_path()
-    assert third != second
-    monkeypatch.setattr(native_csr, "_instruction_set", lambda: "another CPU")
-    assert native_csr.library_path() != third

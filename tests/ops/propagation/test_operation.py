@@ -7,6 +7,7 @@ from torch_geometric import EdgeIndex
 
 from mentor_pyg.graph import Adjacency, normalize_symmetric
 from mentor_pyg.ops import BACKENDS, choose_backend, propagate
+from mentor_pyg.ops.propagation import native_csr
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 
@@ -182,8 +183,7 @@ def test_auto_is_torchs_product_where_native_is_not_compiled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     adjacency, x = symmetric(torch.float32), torch.randn(60, 2)
-    library = "mentor_pyg.ops.propagation.native_csr._library"
-    monkeypatch.setattr(library, lambda: "it is not compiled")
+    monkeypatch.setitem(native_csr.LIBRARY.__dict__, "loaded", "it is not compiled")
     assert choose_backend(adjacency, x, "auto") == "torch_csr"
     broken = BACKENDS["torch_csr"]._replace(unavailable=lambda adjacency, x: "broken")
     monkeypatch.setitem(BACKENDS, "torch_csr", broken)

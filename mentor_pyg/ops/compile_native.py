@@ -1,8 +1,8 @@
-"""Compile the C++ kernel of ``backend="native"`` on the machine that will run it.
+"""Compile the C++ kernels of ``backend="native"`` on the machine that will run them.
 
 Run it once, as a module::
 
-    python -m mentor_pyg.ops.propagation.compile_native
+    python -m mentor_pyg.ops.compile_native
 
 It needs a C++ compiler with OpenMP, and takes seconds.
 """
@@ -14,13 +14,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mentor_pyg.ops.propagation.native_csr import FLAGS, SOURCE, forget_library, library_path
+from mentor_pyg.ops.contrast import native_stream
+from mentor_pyg.ops.native import FLAGS, NativeLibrary
+from mentor_pyg.ops.propagation import native_csr
 
-__all__ = ["compile_library"]
+__all__ = ["LIBRARIES", "compile_library"]
+
+LIBRARIES = (native_csr.LIBRARY, native_stream.LIBRARY)
 
 
-def compile_library() -> Path:
-    """Compile the kernel for this machine and return where it is.
+def compile_library(library: NativeLibrary) -> Path:
+    """Compile kernels for this machine and return where they are.
 
     Environment variables: ``CXX`` names the compiler, ``g++`` by default.
 
@@ -28,14 +32,14 @@ def compile_library() -> Path:
         RuntimeError: If there is no compiler, or it fails; the message holds what it printed.
         OSError: If the package's folder cannot be written to.
     """
-    path = library_path()
-    command = [*shlex.split(os.environ.get("CXX") or "g++"), *FLAGS, str(SOURCE), "-o"]
+    path = library.path
+    command = [*shlex.split(os.environ.get("CXX") or "g++"), *FLAGS, str(library.source), "-o"]
     # Several processes may compile at once, each in a folder of its own, on one file system.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="_native_csr-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="_native-") as folder:
         partial = Path(folder, path.name)
         _run([*command, str(partial)])
         partial.replace(path)
-    forget_library()
+    library.forget()
     return path
 
 
@@ -53,6 +57,7 @@ def _run(command: list[str]) -> None:
 
 if __name__ == "__main__":
     try:
-        print(f"compiled {compile_library()}")
+        for each in LIBRARIES:
+            print(f"compiled {compile_library(each)}")
     except (RuntimeError, OSError) as error:
-        sys.exit(f"the native kernel could not be compiled: {error}")
+        sys.exit(f"the native kernels could not be compiled: {error}")
