@@ -23,6 +23,7 @@ __all__ = [
     "propagate_gbyte",
     "propagate_gflop",
     "ranking_gflop",
+    "softmax_gflop",
     "step_gflop",
 ]
 
@@ -42,7 +43,12 @@ def propagate_gbyte(
 
 def info_nce_gflop(rows: int, width: int) -> float:
     """Return the 10^9 operations of InfoNCE and its gradient: 6 N^2 d."""
-    return 6 * rows**2 * width / 1e9
+    return softmax_gflop(rows, rows, width)
+
+
+def softmax_gflop(queries: int, rows: int, width: int) -> float:
+    """Return the 10^9 operations of a softmax over a table and its gradients: 6 B N d."""
+    return 6 * queries * rows * width / 1e9
 
 
 def knn_gflop(rows: int, channels: int) -> float:

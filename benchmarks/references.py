@@ -18,6 +18,7 @@ __all__ = [
     "info_nce_value_and_rows",
     "product_rows",
     "relative_error",
+    "softmax_value_and_rows",
 ]
 
 _BLOCK = 1024
@@ -48,36 +49,49 @@ def product_rows(adjacency: Adjacency, x: Tensor, rows: Tensor) -> Tensor:
     return torch.stack(out)
 
 
-@torch.no_grad()
 def info_nce_value_and_rows(
     a: Tensor, b: Tensor, temperature: float, rows: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return InfoNCE and some rows of its gradients to ``a`` and to ``b``, by their formulas.
+    """Return InfoNCE and some rows of its gradients to ``a`` and to ``b``, by their formulas."""
+    own = torch.arange(len(a), device=a.device)
+    return softmax_value_and_rows(a, own, b, temperature, rows, rows)
 
-    One pass over all pairs, block by block of anchors, logits in float32 and sums in float64.
+
+@torch.no_grad()
+def softmax_value_and_rows(
+    query: Tensor, target: Tensor, table: Tensor, temperature: float, queries: Tensor, rows: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a softmax of cosines, and its gradients to some queries and to some rows.
+
+    One pass over all pairs, block by block of queries, logits in float32 and sums in float64.
     """
-    (unit_a, length_a), (unit_b, length_b) = (_unit(x) for x in (a, b))
-    loss = a.new_zeros((), dtype=torch.float64)
-    of_b = a.new_zeros(len(rows), a.size(1), dtype=torch.float64)
+    (unit_query, query_length), (unit_table, table_length) = _unit(query), _unit(table)
+    loss = query.new_zeros((), dtype=torch.float64)
+    of_table = query.new_zeros(len(rows), query.size(1), dtype=torch.float64)
     log_sums = []
-    for start in range(0, len(a), _BLOCK):
-        anchor = unit_a[start : start + _BLOCK]
-        logits = anchor @ unit_b.t() / temperature
+    block = max(1, _BLOCK * _BLOCK // len(table))
+    for start in range(0, len(query), block):
+        part, found = unit_query[start : start + block], target[start : start + block]
+        logits = part @ unit_table.t() / temperature
         log_sum = logits.logsumexp(dim=1, keepdim=True)
-        own = torch.arange(start, start + len(anchor), device=a.device)
-        loss += (log_sum - logits.gather(1, own[:, None])).sum(dtype=torch.float64)
-        weight = (logits[:, rows] - log_sum).exp() - (own[:, None] == rows).to(a.dtype)
-        of_b += (weight.t() @ anchor).double()
+        loss += (log_sum - logits.gather(1, found[:, None])).sum(dtype=torch.float64)
+        weight = (logits[:, rows] - log_sum).exp() - (found[:, None] == rows).to(query.dtype)
+        of_table += (weight.t() @ part).double()
         log_sums.append(log_sum)
-    logits = unit_a[rows] @ unit_b.t() / temperature
-    weight = (logits - torch.cat(log_sums)[rows]).exp().double()
-    of_a = weight @ unit_b.double() - unit_b[rows].double()
+    log_sum = torch.cat(log_sums)
+    of_query = torch.empty(len(queries), query.size(1), dtype=torch.float64, device=query.device)
+    for at, i in enumerate(queries.tolist()):
+        weight = (unit_table @ unit_query[i] / temperature - log_sum[i]).exp().double()
+        of_query[at] = weight @ unit_table.double() - unit_table[target[i]].double()
     gradients = []
-    for unit, length, outer in ((unit_a, length_a, of_a), (unit_b, length_b, of_b)):
-        x = unit[rows].double()
+    for unit, length, outer in (
+        (unit_query[queries], query_length[queries], of_query),
+        (unit_table[rows], table_length[rows], of_table),
+    ):
+        x = unit.double()
         along = (outer * x).sum(dim=1, keepdim=True)  # Lengths do not matter to a cosine.
-        gradients.append((outer - along * x) / (length[rows] * temperature * len(a)))
-    return loss / len(a), gradients[0], gradients[1]
+        gradients.append((outer - along * x) / (length * temperature * len(query)))
+    return loss / len(query), gradients[0], gradients[1]
 
 
 def _unit(x: Tensor) -> tuple[Tensor, Tensor]:

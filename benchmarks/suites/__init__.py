@@ -4,7 +4,18 @@ from collections.abc import Callable
 
 from cases import Case, Setting
 
-from suites import epoch, infonce, knn, machine, negatives, propagate, ranking, scaling, step
+from suites import (
+    epoch,
+    infonce,
+    knn,
+    machine,
+    negatives,
+    propagate,
+    ranking,
+    scaling,
+    softmax,
+    step,
+)
 
 __all__ = ["SUITES"]
 
@@ -12,6 +23,7 @@ SUITES: dict[str, Callable[[Setting], list[Case]]] = {
     "machine": machine.cases,
     "propagate": propagate.cases,
     "infonce": infonce.cases,
+    "softmax": softmax.cases,
     "knn": knn.cases,
     "negatives": negatives.cases,
     "ranking": ranking.cases,

@@ -10,7 +10,13 @@ import torch
 import torch.nn.functional as F
 from cases import Case, Setting
 from measure import measure
-from references import close, info_nce_in_blocks, info_nce_value_and_rows, product_rows
+from references import (
+    close,
+    info_nce_in_blocks,
+    info_nce_value_and_rows,
+    product_rows,
+    softmax_value_and_rows,
+)
 from suites import infonce
 from suites.knn import check_neighbours
 from suites.negatives import check_negatives, check_uniform
@@ -71,6 +77,18 @@ def test_info_nce_references_agree_with_autograd(
     in_blocks = info_nce_in_blocks(a, b, 0.3)
     torch.testing.assert_close(in_blocks, loss)
     torch.testing.assert_close(torch.autograd.grad(in_blocks, (a, b)), gradients)
+
+
+def test_the_softmax_reference_agrees_with_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("references._BLOCK", 15)
+    query = torch.randn(30, 4, dtype=torch.double, requires_grad=True)
+    table = torch.randn(20, 4, dtype=torch.double, requires_grad=True)
+    target = torch.arange(30) // 2
+    loss = F.cross_entropy(F.normalize(query) @ F.normalize(table).t() / 0.3, target)
+    of_query, of_table = torch.autograd.grad(loss, (query, table))
+    queries, rows = torch.tensor([2, 29]), torch.tensor([19, 3, 0])
+    found = softmax_value_and_rows(query, target, table, 0.3, queries, rows)
+    torch.testing.assert_close(found, (loss.detach(), of_query[queries], of_table[rows]))
 
 
 @pytest.mark.parametrize("wrong", ["value", "gradient of view a", "gradient of view b"])

@@ -117,5 +117,5 @@ def test_what_was_measured_is_there_after_an_interruption(
 
 
 def test_suites_are_those_promised() -> None:
-    promised = "machine propagate infonce knn negatives ranking step epoch scaling"
+    promised = "machine propagate infonce softmax knn negatives ranking step epoch scaling"
     assert list(SUITES) == promised.split()
