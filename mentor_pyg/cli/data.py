@@ -38,6 +38,7 @@ def run(folder: Path) -> None:
 def _problems(folder: Path) -> list[str]:
     """Return the first problem of every file in a folder that cannot be read."""
     from mentor_pyg.datasets.feature_file import num_feature_rows, read_features
+    from mentor_pyg.datasets.id_mapping_file import find_id_mappings, read_id_mapping
     from mentor_pyg.datasets.inter_file import read_inter_file
 
     found: list[str] = []
@@ -56,12 +57,18 @@ def _problems(folder: Path) -> list[str]:
             read_inter_file(path, rows, counted_by)
         except (ValueError, OSError) as error:
             found.append(str(error))
+    for side, path in find_id_mappings(folder).items():
+        try:
+            read_id_mapping(path, side, count=0)  # How many there have to be is not known here.
+        except (ValueError, OSError) as error:
+            found.append(str(error))
     return found
 
 
 def _describe(folder: Path, data: HeteroData) -> None:
     from mentor_pyg.data import (
         ITEM,
+        USER,
         edge_label_index,
         feature_key,
         modalities,
@@ -75,8 +82,12 @@ def _describe(folder: Path, data: HeteroData) -> None:
     total = sum(index.size(1) for index in splits.values())
     trained = [row.unique().numel() for row in splits["train"]]
     print(f"{folder}: {total:,} interactions, density {total / (users * items):.4%}")
-    print(f"{'users':8}{users:>12,}   {users - trained[0]:,} without train interactions")
-    print(f"{'items':8}{items:>12,}   {items - trained[1]:,} without train interactions")
+    for row, (side, count) in enumerate(((USER, users), (ITEM, items))):
+        named = ", with original ids" if "raw_id" in data[side] else ""
+        print(
+            f"{side + 's':8}{count:>12,}   "
+            f"{count - trained[row]:,} without train interactions{named}"
+        )
     for split, index in splits.items():
         some = [row.unique().numel() for row in index]
         print(f"{split:8}{index.size(1):>12,}   of {some[0]:,} users and {some[1]:,} items")

@@ -18,6 +18,7 @@ from mentor_pyg.datasets.cache import (
 from mentor_pyg.datasets.checksums import log_published
 from mentor_pyg.datasets.facts_only import facts_only
 from mentor_pyg.datasets.feature_file import find_feature_files, num_feature_rows, read_features
+from mentor_pyg.datasets.id_mapping_file import find_id_mappings, read_id_mapping
 from mentor_pyg.datasets.inter_file import read_inter_file
 
 __all__ = ["InteractionFolder"]
@@ -32,10 +33,13 @@ class InteractionFolder(InMemoryDataset):
     [rating] [timestamp] x_label`` with label 0 for train, 1 for validation and 2 for test, and
     any number of ``<modality>_feat.npy`` or ``.pt`` files of shape ``[num_items, channels]``,
     where ``image`` means visual, ``text`` textual and ``audio`` acoustic. Rows of NaN or zeros
-    mean that the item lacks the modality. Other files are ignored. ``dataset[0]`` is a
+    mean that the item lacks the modality. ``u_id_mapping.csv`` and ``i_id_mapping.csv``, if they
+    are there, hold the original ids: tab-separated, a column of these and one of ``userID`` or
+    ``itemID``. Other files are ignored. ``dataset[0]`` is a
     :class:`~torch_geometric.data.HeteroData` with
 
-    * ``data["user"].num_nodes`` and ``data["item"].num_nodes``,
+    * ``data["user"].num_nodes`` and ``data["item"].num_nodes``, and ``raw_id`` of either, a list
+      of text, where there are original ids,
     * ``data["item"].x_<modality>`` in float32 and, where some items lack it,
       ``data["item"].has_<modality>``,
     * ``data["user", "interacts", "item"]`` with the train ``edge_index`` sorted by user and item,
@@ -80,6 +84,7 @@ class InteractionFolder(InMemoryDataset):
         folder = Path(root).expanduser()
         self._inter_file = _find_inter_file(folder, name)
         self._feature_files = find_feature_files(folder)
+        self._id_mappings = find_id_mappings(folder)
         self._num_items = _check_num_items(num_items)
         self.name = _dataset_name(self._inter_file)
         self._cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
@@ -91,7 +96,8 @@ class InteractionFolder(InMemoryDataset):
         self.data = self._read_sources() if cached is None else cached
 
     def _locate_cache(self, folder: Path) -> Path:
-        roles = {"inter": self._inter_file, **self._feature_files}
+        mappings = {f"{side} ids": path for side, path in self._id_mappings.items()}
+        roles = {"inter": self._inter_file, **mappings, **self._feature_files}
         checksums = {role: file_sha256(path) for role, path in roles.items()}
         log_published(self.name, {path: checksums[role] for role, path in roles.items()})
         file_name = cache_file_name(self.name, checksums, {"num_items": self._num_items})
@@ -104,8 +110,9 @@ class InteractionFolder(InMemoryDataset):
 
     @property
     def raw_file_names(self) -> list[str]:
-        """The interactions and the feature files."""
-        return [path.name for path in (self._inter_file, *self._feature_files.values())]
+        """The interactions, the original ids and the feature files."""
+        others = (*self._id_mappings.values(), *self._feature_files.values())
+        return [path.name for path in (self._inter_file, *others)]
 
     @property
     def processed_dir(self) -> str:
@@ -129,8 +136,15 @@ class InteractionFolder(InMemoryDataset):
             modality: read_features(path, interactions.num_items)
             for modality, path in self._feature_files.items()
         }
+        counts = {"user": interactions.num_users, "item": interactions.num_items}
+        raw_ids = {
+            side: read_id_mapping(path, side, counts[side])
+            for side, path in self._id_mappings.items()
+        }
         _log_counts(self.name, interactions)
         data = assemble(interactions, features)
+        for side, ids in raw_ids.items():
+            data[side].raw_id = ids
         write_cache(data, self._cache_file)
         return data
 

@@ -17,11 +17,13 @@ def test_says_what_a_folder_holds(command: Command, folder: Path) -> None:
     x = np.load(folder / "image_feat.npy")
     x[:20] = 0
     np.save(folder / "image_feat.npy", x)
+    rows = [f"user-{n}\t{n}" for n in range(60)]
+    (folder / "u_id_mapping.csv").write_text("\n".join(["user\tuserID", *rows]))
     done = command("data", folder)
     assert (done.status, done.err) == (0, "")
     assert [" ".join(line.split()) for line in done.out.splitlines()] == [
         f"{folder}: 478 interactions, density 9.9583%",
-        "users 60 0 without train interactions",
+        "users 60 0 without train interactions, with original ids",
         "items 80 1 without train interactions",
         "train 358 of 60 users and 79 items",
         "val 60 of 60 users and 34 items",

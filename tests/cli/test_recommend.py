@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from torch_geometric.data import HeteroData
 
 from mentor_pyg import dependencies
-from mentor_pyg.cli import recommend, train, trained
+from mentor_pyg.cli import recommend
 from mentor_pyg.cli.sources import read_source
 from mentor_pyg.data import ITEM, USER
 from mentor_pyg.models import load_model
@@ -60,26 +59,18 @@ def test_excludes_splits(command: Command, finished: Path) -> None:
 
 
 def test_original_ids(
-    command: Command,
-    refused: Callable[..., None],
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    command: Command, refused: Callable[..., None], folder: Path, tmp_path: Path
 ) -> None:
-    def read(source: str) -> HeteroData:
-        data = read_source(source)
-        data[USER].raw_id = [f"u{n}" for n in range(60)]
-        data[ITEM].raw_id = list(range(1000, 1080))
-        return data
-
-    for module in (train, trained):
-        monkeypatch.setattr(module, "read_source", read)
+    for side, name, count in (("u", "user", 60), ("i", "item", 80)):
+        rows = [f"{side}{n:03}\t{n}" for n in range(count)]
+        text = "\n".join([f"original\t{name}ID", *rows])
+        (folder / f"{side}_id_mapping.csv").write_text(text)
     out = tmp_path / "out"
     command("train", "--model", "bprmf", "--data", folder, "--out", out,
             "--training.epochs", 1, *SMALL)  # fmt: skip
-    found = table(command("recommend", out, "--user", "u9", "u3", "--k", 2).out)
-    assert found["user"].tolist() == ["u9", "u9", "u3", "u3"]
-    assert found["item"].between(1000, 1079).all()
+    found = table(command("recommend", out, "--user", "u009", "u003", "--k", 2).out)
+    assert found["user"].tolist() == ["u009", "u009", "u003", "u003"]
+    assert found["item"].str.fullmatch(r"i0[0-7]\d").all()
     refused(r"'user' needs original ids .*\(got '9'\)", "recommend", out, "--user", "9")
 
 

@@ -81,6 +81,21 @@ def test_pyg_file_names(write_folder: Any) -> None:
     assert [path.name for path in (root / "processed").iterdir()] == [Path(cached).name]
 
 
+def write_ids(root: Path, first: str) -> None:
+    rows = [f"{first if n == 0 else f'B{n:02}'}\t{n}" for n in range(12)]
+    (root / "i_id_mapping.csv").write_text("\n".join(["asin\titemID", *rows]))
+
+
+def test_original_ids(write_folder: Any) -> None:
+    root = write_folder()
+    assert "raw_id" not in InteractionFolder(root)[0]["item"]
+    write_ids(root, "first")
+    for dataset in (InteractionFolder(root), InteractionFolder(root)):  # Read, then cached.
+        assert dataset[0]["item"].raw_id == ["first", *(f"B{n:02}" for n in range(1, 12))]
+        assert "raw_id" not in dataset[0]["user"]
+    assert root / "i_id_mapping.csv" in map(Path, dataset.raw_paths)
+
+
 def test_pt_features_equal_npy_features(write_folder: Any, tmp_path: Path) -> None:
     array = features()["image_feat.npy"]
     as_npy = write_folder(features={"image_feat.npy": array}, folder="npy")
@@ -325,14 +340,17 @@ def test_cache_is_used(write_folder: Any, processed: list[Path]) -> None:
     assert len(processed) == 2
 
 
-@pytest.mark.parametrize("change", ["num_items", "inter", "features", "modality"])
+@pytest.mark.parametrize("change", ["num_items", "inter", "ids", "features", "modality"])
 def test_cache_is_never_stale(write_folder: Any, processed: list[Path], change: str) -> None:
     root, arguments = write_folder(), {}
+    write_ids(root, "one")
     InteractionFolder(root)
     if change == "num_items":
         arguments["num_items"] = 12
     elif change == "inter":
         write_folder(rows=rows_with(2, "1", line=2))
+    elif change == "ids":
+        write_ids(root, "other")
     elif change == "features":
         write_folder(features=features())
     else:
