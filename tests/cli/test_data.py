@@ -57,14 +57,12 @@ def test_says_everything_that_is_wrong(command: Command, folder: Path) -> None:
     np.save(folder / "image_feat.npy", x)
     np.save(folder / "text_feat.npy", y[:-1])
     np.save(folder / "id_feat.npy", y)
+    (folder / "u_id_mapping.csv").write_text("user\tuserID\na\tb\n")
     break_label(folder)
     done = command("data", folder)
     assert (done.status, done.out) == (2, "")
-    lines = done.err.splitlines()
-    assert len(lines) == 4
-    for line, wrong in zip(
-        lines, ("'id'", "row 3 is NaN", "got 79", "line 6: column"), strict=True
-    ):
+    wrongs = ("'id'", "row 3 is NaN", "got 79", "line 6: column", "u_id_mapping.csv: userID")
+    for line, wrong in zip(done.err.splitlines(), wrongs, strict=True):
         assert line.startswith("error: ") and wrong in line
 
 

@@ -119,7 +119,7 @@ def test_exponentials_are_right_to_the_last_bits() -> None:
     softmax_loss(query, target, torch.eye(2), 1.0, "native").backward()
     assert query.grad is not None
     probability = query.grad[:, 0].double() * len(score)
-    torch.testing.assert_close(probability, score.double().sigmoid(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(probability, score.double().sigmoid(), rtol=3e-7, atol=0)
 
 
 @compiled
@@ -149,7 +149,8 @@ def test_only_the_gradients_asked_for(needs_query: bool, needs_table: bool) -> N
 @compiled
 def test_rows_may_lie_in_any_order_in_memory() -> None:
     a, b = random_views(50, channels=32)
-    target = torch.arange(100).flip(0)[::2] % 50
+    target = (torch.arange(100) % 50)[::2]
+    assert not target.is_contiguous()
     expected = softmax_loss(a, target.contiguous(), b, 5.0, "native")
     turned = a.t().contiguous().t(), b.t().contiguous().t()
     assert torch.equal(softmax_loss(turned[0], target, turned[1], 5.0, "native"), expected)
@@ -170,17 +171,17 @@ def test_results_do_not_depend_on_the_number_of_threads() -> None:
 
 
 @compiled
-@pytest.mark.parametrize("queries", [96, 2000])
+@pytest.mark.parametrize(("queries", "rows"), [(2000, 3000), (200, 30_000)])
 def test_memory_grows_with_queries_and_rows_not_their_product(
-    queries: int, block: Callable[[int], None]
+    queries: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    block(24)
+    monkeypatch.setattr(native_stream, "_SCORES", 2**20)
     query = random_views(queries, channels=8)[0].requires_grad_()
-    table = random_views(3000, channels=8)[1].requires_grad_()
-    target = torch.randint(3000, (queries,))
+    table = random_views(rows, channels=8)[1].requires_grad_()
+    target = torch.randint(rows, (queries,))
     with LargestResult() as mode:
         softmax_loss(query, target, table, 0.3, "native").backward()
-    assert mode.numel <= 24 * 3024
+    assert mode.numel <= max(2**20, 96 * (rows + 48)) < queries * rows
 
 
 @compiled
