@@ -47,8 +47,9 @@ COMMANDS = {
 }
 """The subcommands; each is in the module of its name, as ``add_arguments`` and ``run``."""
 
-_COMPLETION = (
-    "`mentor-pyg COMMAND --help` has the options. Completion in bash and zsh: install the extra "
+_MORE = (
+    "`mentor-pyg COMMAND --help` has the options. `--import MODULE` with any of them imports a "
+    "module of yours first, which registers a model. Completion in bash and zsh: install the extra "
     '"completion" and add eval "$(register-python-argcomplete mentor-pyg)" to your shell\'s start.'
 )
 
@@ -63,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: As :func:`~mentor_pyg.cli.console.reported` says; with status 143 after SIGTERM.
     """
     with reported():
-        words = _words(args)
+        words = _without_imports(_words(args))
         chosen = words[0] if words else ""
         parser, parsers = _parsers(words)
         if "_ARGCOMPLETE" in os.environ and chosen in COMMANDS:
@@ -91,6 +92,24 @@ def _words(args: Sequence[str] | None) -> list[str]:
     return list(sys.argv[1:] if args is None else args)
 
 
+def _without_imports(words: list[str]) -> list[str]:
+    """Import the modules that ``--import`` names, and return the other arguments."""
+    option = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    option.add_argument("--import", dest="modules", action="append", default=[])
+    found, others = option.parse_known_args(words)
+    for name in found.modules:
+        if "" not in sys.path:  # The command's own path begins with where it is installed.
+            sys.path.insert(0, "")
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(
+                f"'import' needs the name of a module in this folder, or of an installed one "
+                f"(got {name!r}: {error})"
+            ) from error
+    return others
+
+
 def _parsers(words: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser]]:
     """Return the parser and those of the subcommands; only the one in hand has its arguments.
 
@@ -111,7 +130,7 @@ def _parsers(words: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser
         usage="mentor-pyg COMMAND ...",
         version=__version__,
         description="Multimodal recommendation on PyTorch Geometric.",
-        epilog=_COMPLETION,
+        epilog=_MORE,
     )
     commands = parser.add_subcommands(metavar="COMMAND ...", title="commands", description=None)
     parsers = {}

@@ -10,7 +10,8 @@ import pytest
 
 from mentor_pyg import __version__, dependencies
 from mentor_pyg.cli.main import COMMANDS
-from tests.cli.conftest import Command
+from mentor_pyg.models import MODELS
+from tests.cli.conftest import SMALL, Command
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,6 +63,36 @@ def test_version(command: Command) -> None:
 )
 def test_wrong_arguments(args: list[str], message: str, refused: Callable[..., None]) -> None:
     refused(message, *args)
+
+
+def test_imports_models_from_elsewhere(
+    command: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (ROOT / "examples" / "your_own_model.py").read_text()
+    (tmp_path / "elsewhere.py").write_text(source.replace('name = "content"', 'name = "other"'))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    own, out = ("--import", "elsewhere"), tmp_path / "out"
+    args = ("--model", "other", "--data", folder, "--out", out, "--training.epochs", 1, *SMALL)
+    done = command("train", *own, *args, "--settings.dropout", 0.1)
+    try:
+        assert (done.status, done.err) == (0, "")
+        assert command(*own, "evaluate", out).status == 0
+        assert "other" in command("models", *own).out.splitlines()
+        assert "dropout = 0.3" in command("models", "other", *own).out
+    finally:
+        MODELS.pop("other", None)
+        sys.modules.pop("elsewhere", None)
+
+
+def test_refuses_to_import_what_is_not_there(
+    refused: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(r"'import' needs .*\(got 'absent': No module named 'absent'\)", "models", "--import",
+            "absent")  # fmt: skip
+    (tmp_path / "lame.py").write_text("import absent")
+    refused(r"\(got 'lame': No module named 'absent'\)", "models", "--import=lame")
 
 
 def test_names_the_extra_it_needs(
