@@ -53,11 +53,13 @@ def softmax_loss(
         table: The rows ``[N, d]``.
         temperature: The temperature :math:`\tau`, a number or a tensor of one. A tensor that
             requires a gradient gets it; keep it positive.
-        backend: ``"naive"`` holds the ``B x N`` matrix. ``"chunked"`` takes queries a few at a
-            time and forms the gradient on the way, so that it holds :math:`O((B + N) d)` values
-            and spends :math:`6 B N d` operations. ``"triton"`` streams over all pairs on a GPU
-            and keeps none, in :math:`8 B N d` operations. ``"auto"`` is ``"chunked"``, and on
-            CUDA ``"triton"`` for what that lacks. A backend asked for by name runs or raises.
+        backend: ``"naive"`` holds the ``B x N`` matrix. The others hold :math:`O((B + N) d)`
+            values. ``"chunked"`` takes queries a few at a time and forms the gradient on the
+            way, in :math:`6 B N d` operations; so does ``"native"``, in C++ compiled by ``make
+            native``, for CPUs with AVX-512. ``"triton"`` streams over all pairs on a GPU, in
+            :math:`8 B N d` operations. ``"auto"`` is ``"native"`` where it can run and else
+            ``"chunked"``, on CUDA ``"chunked"`` and ``"triton"`` for what that lacks. A backend
+            asked for by name runs or raises.
         precision: What the factors of the matrix products are rounded to; sums, and all that is
             not a product of matrices, are float32 in each. ``"ieee"``: nothing (under
             ``torch.compile`` what torch is set to holds instead). ``"tf32"``: 10
