@@ -23,7 +23,7 @@ NAMES = {
         new_folder run_command run_training summarize
     """,
     "mentor_pyg.data": """
-        Batch DEFAULT_MODALITY_WEIGHTS INTERACTS ITEM Inputs REV_INTERACTS
+        Batch DEFAULT_MODALITY_WEIGHTS FUSED ID INTERACTS ITEM Inputs REV_INTERACTS
         Representations SEMANTIC Scorer Sizes USER UserBatch check_modality_name edge_label_index
         feature_key fingerprint knn_edge_type modalities num_items num_users presence
         presence_key resolve_modality_weights validate_data

@@ -6,6 +6,8 @@ from mentor_pyg.data.inputs import Inputs
 from mentor_pyg.data.representations import Representations, Scorer
 from mentor_pyg.data.schema import (
     DEFAULT_MODALITY_WEIGHTS,
+    FUSED,
+    ID,
     INTERACTS,
     ITEM,
     REV_INTERACTS,
@@ -27,6 +29,8 @@ from mentor_pyg.data.validate import validate_data
 
 __all__ = [
     "DEFAULT_MODALITY_WEIGHTS",
+    "FUSED",
+    "ID",
     "INTERACTS",
     "ITEM",
     "REV_INTERACTS",

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mentor_pyg.data.schema import FUSED
 from mentor_pyg.typing import View
 
 __all__ = ["Representations", "Scorer"]
@@ -57,9 +58,9 @@ class Representations:
 
     def __post_init__(self) -> None:
         for side, views in (("user", self.user), ("item", self.item)):
-            if "fused" not in views:
+            if FUSED not in views:
                 raise ValueError(f"'{side}' needs the view 'fused', which ranks (got {[*views]})")
-        user, item = self.user["fused"], self.item["fused"]
+        user, item = self.user[FUSED], self.item[FUSED]
         if user.dim() != 2 or item.dim() != 2 or user.size(1) != item.size(1):
             raise ValueError(
                 f"the fused view needs users [num_users, width] and items [num_items, width] of "
@@ -69,12 +70,12 @@ class Representations:
     @property
     def num_users(self) -> int:
         """The number of users."""
-        return self.user["fused"].size(0)
+        return self.user[FUSED].size(0)
 
     @property
     def num_items(self) -> int:
         """The number of items."""
-        return self.item["fused"].size(0)
+        return self.item[FUSED].size(0)
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -97,7 +98,7 @@ class Representations:
         Returns:
             ``[batch, num_items]``, in memory of its own or in ``out``.
         """
-        users, items = self.user["fused"], self.item["fused"].t()
+        users, items = self.user[FUSED], self.item[FUSED].t()
         rows = _rows(users, user.to(users.device))
         return rows @ items if out is None else torch.mm(rows, items, out=out[: user.numel()])
 
@@ -108,7 +109,7 @@ class Representations:
             user: User ids of any shape.
             item: Item ids of a shape that broadcasts with the users'.
         """
-        return (_rows(self.user["fused"], user) * _rows(self.item["fused"], item)).sum(dim=-1)
+        return (_rows(self.user[FUSED], user) * _rows(self.item[FUSED], item)).sum(dim=-1)
 
     def to(self, device: torch.device | str) -> Representations:
         """Return the same representations on ``device``."""

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.typing import EdgeType, Modality, Split
+from mentor_pyg.typing import EdgeType, Modality, Split, View
 
 __all__ = [
     "DEFAULT_MODALITY_WEIGHTS",
+    "FUSED",
+    "ID",
     "INTERACTS",
     "ITEM",
     "REV_INTERACTS",
@@ -39,7 +41,12 @@ DEFAULT_MODALITY_WEIGHTS: dict[Modality, float] = {"visual": 0.1, "textual": 0.9
 """Weights of the merged item graph that the MENTOR paper uses on the Amazon datasets."""
 
 
-_RESERVED = ("id", "fused")  # The views that models add beside the modalities.
+FUSED: View = "fused"
+"""The view that ranks."""
+ID: View = "id"
+"""The view of the ids alone."""
+
+_RESERVED = (ID, FUSED)  # The views that models add beside the modalities.
 
 
 def knn_edge_type(modality: Modality) -> EdgeType:

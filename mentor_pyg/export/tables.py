@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import ITEM, USER, Representations
+from mentor_pyg.data import FUSED, ITEM, USER, Representations
 from mentor_pyg.export.raw_ids import RawIds, from_bytes, listed, to_bytes
 from mentor_pyg.files import save_tensors
 from mentor_pyg.graph import ItemLists
@@ -84,7 +84,7 @@ class EmbeddingTables:
             ValueError: If a split is unknown, or named and not in the data.
         """
         reps = _encode(model, data)
-        user, item = _own(reps.user["fused"]), _own(reps.item["fused"])
+        user, item = _own(reps.user[FUSED]), _own(reps.item[FUSED])
         raw_ids = (listed(data[side].get("raw_id")) for side in (USER, ITEM))
         return cls(user, item, seen_items(data, exclude), *raw_ids)
 
@@ -138,7 +138,7 @@ class EmbeddingTables:
     @property
     def representations(self) -> Representations:
         """The tables as the fused view."""
-        return Representations({"fused": self.user}, {"fused": self.item})
+        return Representations({FUSED: self.user}, {FUSED: self.item})
 
     @property
     def _raw_ids(self) -> dict[str, RawIds | None]:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mentor_pyg.config import AtLeastZero
-from mentor_pyg.data import Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
 from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.ranking import ranking_terms
@@ -56,7 +56,7 @@ class BPRMF(Recommender):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the two tables as the fused view."""
-        return Representations({"fused": self.user_embedding}, {"fused": self.item_embedding})
+        return Representations({FUSED: self.user_embedding}, {FUSED: self.item_embedding})
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Return the ranking loss, ``bpr`` or ``softmax``, and the term ``reg``."""

@@ -8,7 +8,7 @@ import torch
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import Count
-from mentor_pyg.data import INTERACTS, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, INTERACTS, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.registry import register
@@ -60,4 +60,4 @@ class LightGCN(BPRMF):
         x = torch.cat([self.user_embedding, self.item_embedding])
         h = self.propagation(x, inputs.graphs["interaction"])
         user, item = h.split([self.num_users, self.num_items])
-        return Representations({"fused": user}, {"fused": item})
+        return Representations({FUSED: user}, {FUSED: item})

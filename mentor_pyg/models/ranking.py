@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mentor_pyg.config import Config, Positive
-from mentor_pyg.data import Batch, Representations, UserBatch
+from mentor_pyg.data import FUSED, Batch, Representations, UserBatch
 from mentor_pyg.losses import Similarity, bpr_loss, softmax_loss
 from mentor_pyg.typing import Precision
 
@@ -51,9 +51,9 @@ def ranking_terms(
     if isinstance(batch, UserBatch):  # A user is one query, however many items it has.
         user, row = user.unique_consecutive(return_inverse=True)
     loss = softmax_loss(
-        F.embedding(user, reps.user["fused"]),
+        F.embedding(user, reps.user[FUSED]),
         batch.pos_item,
-        reps.item["fused"],
+        reps.item[FUSED],
         config.ranking_temperature,
         precision=config.precision,
         similarity=config.ranking_similarity,
@@ -66,5 +66,5 @@ def as_ranked(reps: Representations, config: RankingConfig) -> Representations:
     """Return representations whose dot products are what the ranking loss compares."""
     if config.ranking_loss == "bpr" or config.ranking_similarity == "dot":
         return reps
-    user, item = ({"fused": F.normalize(side["fused"])} for side in (reps.user, reps.item))
+    user, item = ({FUSED: F.normalize(side[FUSED])} for side in (reps.user, reps.item))
     return Representations({**reps.user, **user}, {**reps.item, **item})

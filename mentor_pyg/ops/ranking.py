@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import Representations, Scorer, edge_label_index, num_users
+from mentor_pyg.data import FUSED, Representations, Scorer, edge_label_index, num_users
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.typing import Split
 
@@ -49,7 +49,7 @@ def rank_items(
     scores = scorer.scores
     if isinstance(scorer, Representations):
         size = min(batch_size, user.numel())
-        scores = partial(scorer.scores, out=scorer.item["fused"].new_empty(size, scorer.num_items))
+        scores = partial(scorer.scores, out=scorer.item[FUSED].new_empty(size, scorer.num_items))
     blocks = []
     for some in user.split(batch_size):
         score = scores(some).contiguous()

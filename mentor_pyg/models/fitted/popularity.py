@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mentor_pyg.config import Config
-from mentor_pyg.data import Inputs, Representations
+from mentor_pyg.data import FUSED, Inputs, Representations
 from mentor_pyg.models.fitted.base import FittedModel
 from mentor_pyg.models.registry import register
 
@@ -44,4 +44,4 @@ class Popularity(FittedModel):
     def fitted_scorer(self, inputs: Inputs) -> Representations:
         """Return users of ones and items of their counts, whose dot products are the counts."""
         users = self.count.new_ones(self.num_users, 1)
-        return Representations({"fused": users}, {"fused": self.count[:, None]})
+        return Representations({FUSED: users}, {FUSED: self.count[:, None]})

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from mentor_pyg.data import INTERACTS, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import Recommender
@@ -84,7 +84,7 @@ class MENTOR(Recommender):
         if config.id_guidance:
             self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
             mlp = config.id_encoder == "mlp"
-            self.encoders["id"] = ModalityEncoder(dim, dim, users) if mlp else IDTables(users, dim)
+            self.encoders[ID] = ModalityEncoder(dim, dim, users) if mlp else IDTables(users, dim)
         self.perturbed_encoders = nn.ModuleDict()
         if not self.rules.shared_encoders:
             self.perturbed_encoders.update({v: encoders(sizes.channels) for v in PERTURBED_VIEWS})
@@ -165,7 +165,7 @@ class MENTOR(Recommender):
         config = self.config
         nodes = self.encoded(inputs, perturbed=config.perturb_weight > 0)
         reps = self.propagated(inputs, nodes["clean"])
-        zero = reps.user["fused"].new_zeros(())
+        zero = reps.user[FUSED].new_zeros(())
         terms = {
             **ranking_terms(reps, batch, config, self.rules.log_base),
             "reg": config.reg_weight * self.penalty(batch),
@@ -197,7 +197,7 @@ class MENTOR(Recommender):
             encoders |= cast(Mapping[str, nn.ModuleDict], dict(self.perturbed_encoders.items()))
         nodes: dict[str, dict[View, Tensor]] = {name: {} for name in encoders}
         if self.config.id_guidance:
-            nodes["clean"]["id"] = self.encoders["id"](self.item_embedding)
+            nodes["clean"][ID] = self.encoders[ID](self.item_embedding)
         for modality in self.modalities:
             together = {n: cast(ModalityEncoder, of[modality]) for n, of in encoders.items()}
             x, present = inputs.features[modality], inputs.present.get(modality)
@@ -226,10 +226,10 @@ class MENTOR(Recommender):
             if self.config.item_graph:
                 item[view] = self.item_conv(item[view], inputs.graphs["item"])
         # The item graph acts on columns one by one, so the fused items are enhanced by now.
-        user["fused"], item["fused"] = self.fusion(user, item)
-        if self.config.id_in_score and "id" in nodes:
+        user[FUSED], item[FUSED] = self.fusion(user, item)
+        if self.config.id_in_score and ID in nodes:
             for side in (user, item):
-                side["fused"] = torch.cat([side["fused"], side["id"]], dim=1)
+                side[FUSED] = torch.cat([side[FUSED], side[ID]], dim=1)
         return Representations(user, item)
 
     def perturbed(
@@ -252,7 +252,7 @@ class MENTOR(Recommender):
     def masking_loss(self, reps: Representations, draws: Draws) -> Tensor:
         """Return the loss of predicting the masked fused view, users and items."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.rules.masking_trains):
-            user, item = reps.user["fused"], reps.item["fused"]
+            user, item = reps.user[FUSED], reps.item[FUSED]
             keep_user = draws.keep("keep/user", user, self.masking.mask_ratio)
             keep_item = draws.keep("keep/item", item, self.masking.mask_ratio)
             total: Tensor = self.masking(user, keep_user) + self.masking(item, keep_item)
@@ -267,8 +267,8 @@ class MENTOR(Recommender):
         if self.config.contrast == "batch":
             users, items = batch.user.unique(), batch.pos_item.unique()
         settings = (self.config.temperature, "auto", self.config.precision)
-        user = info_nce(view_a.user["fused"][users], view_b.user["fused"][users], *settings)
-        item = info_nce(view_a.item["fused"][items], view_b.item["fused"][items], *settings)
+        user = info_nce(view_a.user[FUSED][users], view_b.user[FUSED][users], *settings)
+        item = info_nce(view_a.item[FUSED][items], view_b.item[FUSED][items], *settings)
         return user + item
 
     def penalty(self, batch: Batch) -> Tensor:

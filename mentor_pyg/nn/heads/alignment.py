@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from torch import Tensor, nn
 
-from mentor_pyg.data import Representations
+from mentor_pyg.data import FUSED, ID, Representations
 from mentor_pyg.losses import Moments, Statistics, gaussian_alignment_loss, moments
 from mentor_pyg.typing import View
 
@@ -53,14 +53,14 @@ class CrossModalAlignment(nn.Module):
     def pairs(self, level: AlignmentLevel, views: Iterable[View]) -> list[tuple[View, View]]:
         """Return the pairs of ``views`` that a level aligns."""
         views = tuple(views)
-        modalities = [v for v in views if v not in ("id", "fused")]
+        modalities = [v for v in views if v not in (ID, FUSED)]
         pairs: list[tuple[View, View]]
         if level == AlignmentLevel.ID_FUSED:
-            pairs = [("id", "fused")]
+            pairs = [(ID, FUSED)]
         elif level == AlignmentLevel.ID_MODALITY:
-            pairs = [("id", m) for m in modalities]
+            pairs = [(ID, m) for m in modalities]
         elif level == AlignmentLevel.FUSED_MODALITY:
-            pairs = [("fused", m) for m in modalities]
+            pairs = [(FUSED, m) for m in modalities]
         else:
             pairs = list(itertools.combinations(modalities, 2))
         return [(a, b) for a, b in pairs if a in views and b in views]
@@ -70,7 +70,7 @@ class CrossModalAlignment(nn.Module):
         pairs = {level: self.pairs(level, reps.views) for level in self.levels}
         needed = {view for level in pairs.values() for pair in level for view in pair}
         summary = {view: self._summary(reps, view) for view in needed}
-        zero = reps.user["fused"].new_zeros(())
+        zero = reps.user[FUSED].new_zeros(())
         return {
             level: sum((gaussian_alignment_loss(summary[a], summary[b]) for a, b in ab), zero)
             for level, ab in pairs.items()
@@ -78,7 +78,7 @@ class CrossModalAlignment(nn.Module):
 
     def _summary(self, reps: Representations, view: View) -> Moments:
         nodes = reps.nodes(view)  # [num_users + num_items, width]
-        copies = reps.user["fused"].size(1) // nodes.size(1)
+        copies = reps.user[FUSED].size(1) // nodes.size(1)
         return moments(nodes, self.statistics, copies=copies).repeat(copies)
 
     def extra_repr(self) -> str:
