@@ -22,6 +22,7 @@ LAYERS = (
     ("nn",),
     ("models", "sampling", "evaluation"),
     ("training", "export"),
+    ("experiments",),
     ("cli",),
     ("__main__",),
 )
@@ -34,8 +35,9 @@ ALLOWED = {
 for _part in ("datasets", "transforms"):
     ALLOWED[_part] = ALLOWED["data"] | {"data"}
 ALLOWED["datasets"] |= {"transforms"}  # Synthetic data are split as others are.
-ALLOWED["cli"] |= {"datasets"}  # A command is told where its data are.
-for _part in ("models", "training", "cli"):
+for _part in ("experiments", "cli"):
+    ALLOWED[_part] |= {"datasets"}  # They are told where their data are.
+for _part in ("models", "training", "experiments", "cli"):
     ALLOWED[_part] |= {"transforms"}  # A model says which item graphs it needs.
 
 

@@ -34,6 +34,9 @@ NAMES = {
     "mentor_pyg.evaluation": """
         METRICS full_ranking ranking_metrics
     """,
+    "mentor_pyg.experiments": """
+        Entry Plan chosen_settings read_plan search
+    """,
     "mentor_pyg.export": """
         EmbeddingTables
     """,

@@ -42,6 +42,10 @@ COMMANDS = {
         "       [--out FILE.csv|FILE.parquet] [--exclude train,val,test] [--force]",
         "write the best items for users",
     ),
+    "search": _Command(
+        "--config FILE --out DIR",
+        "search the settings of a plan's models on validation",
+    ),
     "models": _Command("[NAME]", "list the models and shipped configs, or the settings of one"),
     "data": _Command("DIR", "say what a data folder holds, and what is wrong with it"),
 }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mentor_pyg.cli.console import new_folder, summarize
 from mentor_pyg.cli.settings import settings_of
 from mentor_pyg.cli.shipped import config_file, config_names
-from mentor_pyg.cli.sources import SYNTHETIC, read_source
+from mentor_pyg.datasets.sources import SYNTHETIC, read_source
 from mentor_pyg.dependencies import require
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mentor_pyg.cli.sources import read_source
+from mentor_pyg.datasets.sources import read_source
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData

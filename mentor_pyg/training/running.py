@@ -27,6 +27,7 @@ from mentor_pyg.training.config import TrainingConfig
 from mentor_pyg.training.loop import Hook, fit, rank
 from mentor_pyg.training.run_folder import RunFolder
 from mentor_pyg.transforms import JoinSplits
+from mentor_pyg.typing import Split
 
 __all__ = ["train"]
 
@@ -39,6 +40,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     config: TrainingConfig | None = None,
     refit: bool = False,
+    test: bool = True,
     source: str | None = None,
     loggers: Sequence[Logger] = (),
     on_step: Hook | None = None,
@@ -61,6 +63,7 @@ def train(
         config: The run's settings.
         refit: Whether to train a second model afterwards, in ``out/refit``, on all interactions
             for as many epochs as validation chose.
+        test: Whether to report test; a search for settings leaves it unread.
         source: Where the data came from, which ``settings.json`` remembers.
         loggers: Lightning loggers that get every epoch's terms and metrics too.
         on_step: Called after every step with the run and the weighted terms.
@@ -90,6 +93,8 @@ def train(
     ready = copy.copy(ready).to(device)  # The caller's is left as it is.
     inputs = model.to(device).prepare(ready)
     _try(model, inputs, ready, config)
+    if test and edge_label_index(data, "test").numel() == 0:
+        raise ValueError("the test split has no interactions; nothing could be reported")
     described = describe_run(model, inputs, data, config, source)
     with RunFolder(out, described) as folder, interruptible(folder.path):
         print(f"writing to {folder.path}", flush=True)
@@ -103,9 +108,9 @@ def train(
             for logger in fabric.loggers:
                 logger.finalize("")
         save_model(model, folder.weights, data)
-        metrics = {
-            "val": rank(model, inputs, ready, "val", config.k),
-            "test": rank(model, inputs, ready, "test", config.k),
+        splits: tuple[Split, ...] = ("val", "test") if test else ("val",)
+        metrics: dict[str, Any] = {
+            **{split: rank(model, inputs, ready, split, config.k) for split in splits},
             "best_epoch": best_epoch,
             "seconds": round(time.perf_counter() - start, 1),
             "config": described,
@@ -176,8 +181,6 @@ def _try(model: Model, inputs: Inputs, data: HeteroData, config: TrainingConfig)
     """Rank and take a loss, so that what cannot be done raises now and not after an epoch."""
     ranked = model if isinstance(model, Recommender) else Popularity(model.sizes).fit(inputs)
     rank(ranked, inputs, data, "val", config.k)
-    if edge_label_index(data, "test").numel() == 0:
-        raise ValueError("the test split has no interactions; nothing could be reported")
     if not isinstance(model, Recommender):
         return
     batch: Batch = next(iter(BATCHES[config.batches](data, config.batch_size, config.seed)))

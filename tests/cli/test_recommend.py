@@ -7,8 +7,8 @@ import pytest
 
 from mentor_pyg import dependencies
 from mentor_pyg.cli import recommend
-from mentor_pyg.cli.sources import read_source
 from mentor_pyg.data import ITEM, USER
+from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.models import load_model
 from tests.cli.conftest import SMALL, Command
 

@@ -100,7 +100,7 @@ def test_what_it_prints_is_a_config(config: str, command: Command) -> None:
         ),
         (["--model", "bprmf", "--training.lr", "x"], "'training.lr': Expected a float"),
         (["--model", "bprmf", "--training.lr", "-1"], r"'lr' needs to be above 0 \(got -1.0\)"),
-        (["--model", "bprmf", "--data", "absent"], "no data folder .*absent; correct --data"),
+        (["--model", "bprmf", "--data", "absent"], "no data folder .*absent; correct its path"),
         (["--model", "bprmf", "--training.k", "[999]"], "'k' needs positive integers up to .* 80"),
     ],
 )

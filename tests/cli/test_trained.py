@@ -36,7 +36,7 @@ def test_the_data_may_have_moved(
     moved = shutil.copytree(settings["environment"]["data"], tmp_path / "moved")
     settings["environment"]["data"] = str(tmp_path / "gone")
     (run / "settings.json").write_text(json.dumps(settings))
-    refused("no data folder .*gone; correct --data", "evaluate", run)
+    refused("no data folder .*gone; correct its path", "evaluate", run)
     assert command("evaluate", run, "--data", moved).status == 0
     # Of other data, even with the same sizes, no number is given.
     lines = (moved / "tiny.inter").read_text().splitlines(keepends=True)

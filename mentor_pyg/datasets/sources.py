@@ -1,4 +1,4 @@
-"""Where the data of a command come from."""
+"""A dataset by the name of its source, as commands and plans have it."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def read_source(source: str) -> HeteroData:
     if source == SYNTHETIC:
         return SyntheticMultimodal(size="demo", seed=0)[0]
     if not Path(source).is_dir():
-        raise FileNotFoundError(f"there is no data folder {source}; correct --data")
+        raise FileNotFoundError(f"there is no data folder {source}; correct its path")
     return InteractionFolder(source)[0]

@@ -1,0 +1,34 @@
+"""``mentor-pyg search``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(config: Path, out: Path) -> None:
+    """Search the settings of a plan's models on validation, the same number of trials for each.
+
+    The same command goes on where it stopped; several at once share the work.
+    """
+    from mentor_pyg.experiments import read_plan, search
+
+    plan = read_plan(config)
+    for (data, label), chosen in search(plan, out).items():
+        score = next(chosen["val"][key] for key in chosen["val"] if key.startswith("recall@"))
+        print(f"{label} on {data}: {chosen['settings']} {chosen['training']}, recall {score:.4f}")
+
+
+def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="the plan, a YAML file"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the folder of the comparison"
+    )

@@ -1,0 +1,178 @@
+"""What is compared: data, models with what is searched, seeds and budget, from one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mentor_pyg.config import AtLeastOne, Config, Count
+from mentor_pyg.datasets.sources import SYNTHETIC
+from mentor_pyg.dependencies import require
+from mentor_pyg.models import MODELS, Recommender
+from mentor_pyg.models.registry import find_model
+from mentor_pyg.training import TrainingConfig
+
+__all__ = ["Entry", "Plan", "Space", "read_plan"]
+
+Space = Mapping[str, tuple[Any, ...] | Mapping[str, Any]]
+"""Per ``settings.NAME`` or ``training.NAME`` the values to try, or ``from``, ``to``, ``scale``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A model of a comparison, under a label of its own."""
+
+    label: str
+    model: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    space: Space = field(default_factory=dict)
+    data: tuple[str, ...] = ()
+    """The names of the datasets that it is trained on."""
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether its result depends on the seed; a model without gradients has only one."""
+        return issubclass(MODELS[self.model], Recommender)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Numbers(Config):
+    """The plan's numbers, checked as settings are."""
+
+    seeds: tuple[Count, ...] = (0, 1, 2, 3, 4)
+    trials: AtLeastOne = 16
+    search_seed: Count = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A comparison of models on datasets."""
+
+    data: Mapping[str, str]
+    """Per name the folder, or ``"synthetic"``."""
+    models: Mapping[str, Entry]
+    seeds: tuple[int, ...]
+    trials: int
+    """Settings that a search tries, for every model and dataset alike."""
+    search_seed: int
+
+    def cells(self) -> list[tuple[str, Entry]]:
+        """Return every dataset and model that belong together."""
+        return [(d, e) for d in self.data for e in self.models.values() if d in e.data]
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan and check all of it.
+
+    Relative folders are those below the working directory.
+
+    Raises:
+        FileNotFoundError: If the file, or a data folder, is not there.
+        ValueError: If it is no YAML, or a model, setting or value is unknown; the message names
+            it and the known ones.
+    """
+    yaml = require("yaml", extra="train", purpose="A plan")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; correct --config")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML file: {error}") from error
+    known = ("data", "models", "training", "seeds", "trials", "search_seed")
+    values = _mapping(f"{path}", values, known)
+    for name in ("data", "models"):
+        if not isinstance(values.get(name), dict) or not values[name]:
+            raise ValueError(f"{path}: '{name}' needs a mapping with one entry at least")
+    data = {str(name): str(folder) for name, folder in values["data"].items()}
+    for name, folder in data.items():
+        if folder != SYNTHETIC and not Path(folder).is_dir():
+            raise FileNotFoundError(f"{path}: there is no data folder {folder} for '{name}'")
+    numbers: dict[str, Any] = {name: values[name] for name in known[3:] if name in values}
+    try:
+        checked = _Numbers.from_dict(numbers)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if len(set(checked.seeds)) != len(checked.seeds) or not checked.seeds:
+        raise ValueError(f"{path}: 'seeds' needs different numbers (got {list(checked.seeds)})")
+    common = values.get("training") or {}
+    models = {
+        str(label): _entry(f"{path}: {label}", str(label), entry, common, tuple(data))
+        for label, entry in values["models"].items()
+    }
+    return Plan(data=data, models=models, **vars(checked))
+
+
+def _entry(
+    where: str, label: str, values: Any, common: Mapping[str, Any], data: tuple[str, ...]
+) -> Entry:
+    known = ("model", "settings", "training", "search", "data")
+    values = _mapping(where, values or {}, known)
+    name = values.get("model", label)
+    try:
+        model = find_model(name)
+        training = {**common, **(values.get("training") or {})}
+        if "seed" in training:
+            raise ValueError("'training' has no seed of its own; 'seeds' has them")
+        entry = Entry(
+            label=label,
+            model=name,
+            settings=values.get("settings") or {},
+            training=training,
+            space=_space(values.get("search") or {}),
+            data=tuple(values.get("data") or data),
+        )
+        if unknown := sorted(set(entry.data).difference(data)):
+            raise ValueError(f"'data' needs names among {list(data)} (got {unknown})")
+        for extreme in _extremes(entry.space):
+            model.Config.from_dict({**entry.settings, **extreme["settings"]})
+            TrainingConfig.from_dict({**entry.training, **extreme["training"]})
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    return entry
+
+
+def _space(values: Mapping[str, Any]) -> Space:
+    space: dict[str, tuple[Any, ...] | Mapping[str, Any]] = {}
+    for key, choice in values.items():
+        if key.partition(".")[0] not in ("settings", "training") or "." not in key:
+            raise ValueError(f"'search' needs settings.NAME or training.NAME (got {key!r})")
+        if isinstance(choice, list) and choice:
+            space[key] = tuple(choice)
+            continue
+        if not isinstance(choice, dict) or not {"from", "to"} <= set(choice):
+            raise ValueError(
+                f"'{key}' needs a list of values, or from, to and scale (got {choice!r})"
+            )
+        choice = {"scale": "linear", **_mapping(f"'{key}'", choice, ("from", "to", "scale"))}
+        low, high = choice["from"], choice["to"]
+        numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (low, high))
+        if not numbers or not low < high or choice["scale"] not in ("linear", "log"):
+            raise ValueError(
+                f"'{key}' needs two numbers, the smaller one first, and a scale 'linear' or 'log' "
+                f"(got {choice})"
+            )
+        if choice["scale"] == "log" and low <= 0:
+            raise ValueError(f"'{key}' needs numbers above 0 on a log scale (got {low})")
+        space[key] = choice
+    return space
+
+
+def _extremes(space: Space) -> list[dict[str, dict[str, Any]]]:
+    """Return the given settings, and each value or bound of each that is searched."""
+    found: list[dict[str, dict[str, Any]]] = [{"settings": {}, "training": {}}]
+    for key, choice in space.items():
+        part, _, name = key.partition(".")
+        bounds = (choice["from"], choice["to"]) if isinstance(choice, Mapping) else choice
+        found += [{"settings": {}, "training": {}, part: {name: value}} for value in bounds]
+    return found
+
+
+def _mapping(where: str, values: Any, known: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} needs to be a mapping (got a {type(values).__name__})")
+    if unknown := sorted(map(str, set(values).difference(known))):
+        raise ValueError(f"{where} has {unknown}, but only {list(known)} are known")
+    return values

@@ -1,0 +1,272 @@
+"""Settings found on validation, by Optuna: resumable, by several processes at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import fingerprint
+from mentor_pyg.datasets.sources import read_source
+from mentor_pyg.dependencies import require
+from mentor_pyg.experiments.plan import Entry, Plan
+from mentor_pyg.files import replaced_whole
+from mentor_pyg.sampling import mix_seed
+from mentor_pyg.training import Fit, TrainingConfig, train
+
+__all__ = ["chosen_settings", "search"]
+
+_RUNG = 10
+"""Epochs after which a trial may first be given up; again after three times as many, and so on."""
+
+
+def search(plan: Plan, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Search every model's space on every dataset of a plan, and return what was chosen.
+
+    Settings are chosen by the recall on validation; test is never ranked. Every search has the
+    same number of trials, of which hopeless ones are given up by successive halving. Run again,
+    it goes on where it stopped; several processes share the work through the folder.
+
+    Args:
+        plan: The plan.
+        out: The folder: ``search.db`` has the trials, ``search/<data>/<label>`` their runs and
+            ``chosen.json``.
+
+    Returns:
+        Per dataset and label what ``chosen.json`` holds; without those that other processes are
+        still at work on.
+
+    Raises:
+        ImportError: If Optuna is not installed.
+        ValueError: If the folder holds a search of another plan, or no trial came to an end.
+    """
+    found = {}
+    for name, source in plan.data.items():
+        entries = [e for d, e in plan.cells() if d == name and e.space]
+        data = read_source(source) if entries else None
+        for entry in entries:
+            assert data is not None
+            chosen = _Search(plan, entry, name, data, out).run()
+            if chosen is not None:
+                found[name, entry.label] = chosen
+    return found
+
+
+def chosen_settings(entry: Entry, data: str, out: Path) -> dict[str, dict[str, Any]]:
+    """Return the settings of a model on a dataset: those given, and those that a search chose.
+
+    Raises:
+        FileNotFoundError: If there is something to search and no search has ended.
+    """
+    given = {"settings": dict(entry.settings), "training": dict(entry.training)}
+    if not entry.space:
+        return given
+    path = _folder(out, data, entry) / "chosen.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: the settings of {entry.label} on {data} are still to be "
+            f"searched; run `mentor-pyg search` with the same --config and --out"
+        )
+    chosen = json.loads(path.read_text())
+    if chosen["searched"] != _described(entry):
+        raise ValueError(f"{path} was chosen by a search of another plan; search in another --out")
+    return {part: chosen[part] for part in given}
+
+
+def _folder(out: Path, data: str, entry: Entry) -> Path:
+    return out / "search" / data / entry.label
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    """Return what a search is of, as JSON has it."""
+    parts = (entry.model, entry.settings, entry.training, entry.space)
+    names = ("model", "settings", "training", "space")
+    described: dict[str, Any] = json.loads(json.dumps(dict(zip(names, parts, strict=True))))
+    return described
+
+
+class _Search:
+    """The search of one model on one dataset."""
+
+    def __init__(self, plan: Plan, entry: Entry, name: str, data: HeteroData, out: Path) -> None:
+        self.plan, self.entry, self.data = plan, entry, data
+        self.label = f"{entry.label} on {name}"
+        self.folder = _folder(out, name, entry)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.optuna: Any = require("optuna", extra="experiments", purpose="Searching settings")
+        self.optuna.logging.set_verbosity(self.optuna.logging.WARNING)
+        self.states = self.optuna.trial.TrialState
+        self.lock = FileLock(out / "search.lock")
+        with self.lock:
+            self.study = self.optuna.create_study(
+                storage=self.optuna.storages.RDBStorage(
+                    f"sqlite:///{out / 'search.db'}",
+                    engine_kwargs={"connect_args": {"timeout": 60}},
+                ),
+                study_name=f"{name}/{entry.label}",
+                direction="maximize",
+                load_if_exists=True,
+                pruner=self.optuna.pruners.SuccessiveHalvingPruner(
+                    min_resource=_RUNG, reduction_factor=3
+                ),
+            )
+            self._check_same(out)
+
+    def _check_same(self, out: Path) -> None:
+        described = {
+            "searched": _described(self.entry),
+            "trials": self.plan.trials,
+            "data": fingerprint(self.data),
+        }
+        before = self.study.user_attrs.get("plan", described)
+        if changed := sorted(key for key in described if described[key] != before[key]):
+            raise ValueError(
+                f"{out} holds a search for {self.label} with other {changed}; give the same plan "
+                f"to go on with it, or choose another --out"
+            )
+        self.study.set_user_attr("plan", described)
+
+    def run(self) -> dict[str, Any] | None:
+        """Take trials until there are enough, and return what they chose.
+
+        ``None`` where another process still has one under way.
+        """
+        while True:
+            with self._asked() as trial:
+                if trial is None:
+                    break
+                self._try(trial)
+        trials = self.study.get_trials(deepcopy=False)
+        if any(trial.state == self.states.RUNNING for trial in trials):
+            print(f"{self.label}: other processes are at work on the last trials", flush=True)
+            return None
+        return self._choose(trials)
+
+    @contextmanager
+    def _asked(self) -> Iterator[Any]:
+        """Give the next trial, held against other processes; ``None`` if none is left to take."""
+        with self.lock:
+            self._free_abandoned()
+            trials = self.study.get_trials(deepcopy=False)
+            taken = [t for t in trials if t.state not in (self.states.FAIL, self.states.WAITING)]
+            failed = [t for t in trials if "error" in t.user_attrs]
+            if len(taken) + len(failed) >= self.plan.trials:
+                holder = trial = None
+            else:
+                seed = mix_seed(self.plan.search_seed, len(trials)) % 2**32
+                self.study.sampler = self.optuna.samplers.TPESampler(seed=seed)
+                trial = self.study.ask()
+                if "run" not in trial.user_attrs:
+                    trial.set_user_attr("run", f"trial-{trial.number:03}")
+                holder = self._holder(trial)
+                holder.acquire(timeout=0)
+        try:
+            yield trial
+        finally:
+            if holder is not None:
+                holder.release()
+
+    def _holder(self, trial: Any) -> FileLock:
+        return FileLock(self.folder / f"{trial.user_attrs['run']}.lock")
+
+    def _free_abandoned(self) -> None:
+        """Have trials whose process is gone taken again, from where they stopped."""
+        for trial in self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,)):
+            holder = self._holder(trial)
+            try:
+                holder.acquire(timeout=0)
+            except Timeout:
+                continue
+            try:
+                self.study.tell(trial.number, state=self.states.FAIL)
+                self.study.enqueue_trial(trial.params, {"run": trial.user_attrs["run"]})
+            finally:
+                holder.release()
+
+    def _try(self, trial: Any) -> None:
+        """Train with the settings of a trial, and record what came of it."""
+        settings = self._suggest(trial)
+        same = [t for t in self.study.get_trials(deepcopy=False) if t.params == trial.params]
+        for before in same:
+            if before.state == self.states.COMPLETE:  # The result would be the same.
+                trial.set_user_attr("metrics", before.user_attrs["metrics"])
+                self.study.tell(trial, before.value)
+                return
+        config = TrainingConfig.from_dict({**settings["training"], "seed": self.plan.seeds[0]})
+        monitor = f"recall@{max(config.k)}"
+
+        def watch(run: Fit, row: Mapping[str, Any]) -> None:
+            trial.report(max(run.best_score, row[f"val/{monitor}"]), run.epoch)
+            if trial.should_prune():
+                raise self.optuna.TrialPruned
+
+        path = self.folder / trial.user_attrs["run"]
+        shown = {**trial.params}
+        try:
+            metrics = train(
+                self.entry.model,
+                self.data,
+                path,
+                settings=settings["settings"],
+                config=config,
+                test=False,
+                on_epoch=watch,
+            )
+        except self.optuna.TrialPruned:
+            self.study.tell(trial, state=self.states.PRUNED)
+            print(f"{self.label}: given up {shown}", flush=True)
+        except (ValueError, FloatingPointError, RuntimeError) as error:
+            trial.set_user_attr("error", f"{type(error).__name__}: {error}")
+            self.study.tell(trial, state=self.states.FAIL)
+            print(f"{self.label}: failed {shown}: {error}", file=sys.stderr, flush=True)
+        else:
+            del metrics["config"]
+            trial.set_user_attr("metrics", metrics)
+            self.study.tell(trial, metrics["val"][monitor])
+            print(f"{self.label}: {monitor} {metrics['val'][monitor]:.4f} {shown}", flush=True)
+        shutil.rmtree(path / "checkpoints", ignore_errors=True)
+
+    def _suggest(self, trial: Any) -> dict[str, dict[str, Any]]:
+        found = {"settings": dict(self.entry.settings), "training": dict(self.entry.training)}
+        for key, choice in self.entry.space.items():
+            part, _, name = key.partition(".")
+            found[part][name] = _suggested(trial, key, choice)
+        return found
+
+    def _choose(self, trials: list[Any]) -> dict[str, Any]:
+        ended = [trial for trial in trials if trial.state == self.states.COMPLETE]
+        if not ended:
+            errors = {t.user_attrs["error"] for t in trials if "error" in t.user_attrs}
+            raise ValueError(f"no trial of {self.label} came to an end: {sorted(errors)}")
+        best = max(ended, key=lambda trial: (trial.value, -trial.number))
+        settings = self._suggest(self.optuna.trial.FixedTrial(best.params))
+        count = [trial.state for trial in trials].count
+        chosen = {
+            "searched": _described(self.entry),
+            **settings,
+            "val": best.user_attrs["metrics"]["val"],
+            "trials": self.plan.trials,
+            "given_up": count(self.states.PRUNED),
+            "failed": sum("error" in trial.user_attrs for trial in trials),
+            "data": fingerprint(self.data),
+        }
+        with replaced_whole(self.folder / "chosen.json") as partial:
+            partial.write_text(json.dumps(chosen, indent=2) + "\n")
+        return chosen
+
+
+def _suggested(trial: Any, key: str, choice: Any) -> Any:
+    """Return the value of a trial; lists and mappings among the values travel as JSON."""
+    if isinstance(choice, Mapping):
+        low, high, log = choice["from"], choice["to"], choice["scale"] == "log"
+        if isinstance(low, int) and isinstance(high, int):
+            return trial.suggest_int(key, low, high, log=log)
+        return trial.suggest_float(key, low, high, log=log)
+    return json.loads(trial.suggest_categorical(key, [json.dumps(value) for value in choice]))

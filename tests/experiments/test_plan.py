@@ -1,0 +1,74 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mentor_pyg.experiments import read_plan
+
+Write = Callable[..., Path]
+
+
+def test_reads_all_of_it(write_plan: Write) -> None:
+    plan = read_plan(write_plan())
+    assert (plan.seeds, plan.trials, plan.search_seed) == ((3, 4), 4, 0)
+    assert list(plan.data) == ["tiny"]
+    lightgcn = plan.models["lightgcn"]
+    assert lightgcn.settings == {"embedding_dim": 8}
+    assert lightgcn.training == {"epochs": 12, "patience": 12, "device": "cpu", "k": [5, 10]}
+    assert lightgcn.space == {
+        "settings.num_layers": (1, 2),
+        "training.lr": {"from": 1e-3, "to": 1e-1, "scale": "log"},
+    }
+    assert [entry.has_seeds for entry in plan.models.values()] == [False, False, True]
+    assert [entry.label for _, entry in plan.cells()] == ["popularity", "item_knn", "lightgcn"]
+
+
+def test_labels_data_and_training_of_a_models_own(write_plan: Write) -> None:
+    own = "deep: {model: lightgcn, training: {epochs: 3}, data: [other]}"
+    change = ("  popularity: {}", f"  popularity: {{}}\n  {own}")
+    plan = read_plan(write_plan(change, ("data: {", "data: {other: synthetic, ")))
+    deep = plan.models["deep"]
+    assert (deep.model, deep.training["epochs"], deep.training["patience"]) == ("lightgcn", 3, 12)
+    assert [d for d, entry in plan.cells() if entry.label == "deep"] == ["other"]
+
+
+def test_seeds_default_to_five(write_plan: Write) -> None:
+    assert read_plan(write_plan(("seeds: [3, 4]\n", ""))).seeds == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("trials: 4", "trials: 0", "'trials' needs to be at least 1"),
+        ("trials: 4", "tries: 4", r"has \['tries'\], but only \['data', 'models', 'training'"),
+        ("trials: 4", "trials: [", "is no YAML file"),
+        ("seeds: [3, 4]", "seeds: [3, 3]", r"'seeds' needs different numbers \(got \[3, 3\]\)"),
+        ("seeds: [3, 4]", "seeds: []", "'seeds' needs different numbers"),
+        ("data: {tiny", "data: {x: absent, tiny", "no data folder absent for 'x'"),
+        ("data: {tiny", "date: {tiny", "has .'date'."),
+        ("lightgcn:", "lightgnc:", r"lightgnc: 'model' needs to be one of \['bprmf'"),
+        ("embedding_dim: 8", "width: 8", r"LightGCNConfig has no settings \['width'\]; it has"),
+        ("epochs: 12,", "epoch: 12,", r"TrainingConfig has no settings \['epoch'\]"),
+        ("epochs: 12,", "seed: 1,", "'seeds' has them"),
+        ("num_layers: [1, 2]", "num_layers: [1, -2]", "lightgcn: 'num_layers' needs to be at"),
+        ("num_layers: [1, 2]", "layers: [1, 2]", r"has no settings \['layers'\]"),
+        ("num_layers: [1, 2]", "num_layers: []", "needs a list of values, or from, to and scale"),
+        ("num_layers: [1, 2]", "num_layers: 1", "needs a list of values, or from, to and scale"),
+        ("settings.num_layers", "num_layers", "needs settings.NAME or training.NAME"),
+        ("from: 1.0e-3", "from: 1.0", "the smaller one first"),
+        ("from: 1.0e-3", "from: low", "needs two numbers"),
+        ("from: 1.0e-3", "from: 0", "above 0 on a log scale"),
+        ("scale: log", "scale: cubic", "a scale 'linear' or 'log'"),
+        ("scale: log", "step: 2", "has .'step'., but only"),
+        ("popularity: {}", "popularity: {data: [absent]}", r"names among .'tiny'. .got .'absent'.."),
+        ("popularity: {}", "popularity: 3", r"popularity needs to be a mapping \(got a int\)"),
+    ],
+)
+def test_refuses(write_plan: Write, old: str, new: str, message: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=f"plan.yaml.*{message}"):
+        read_plan(write_plan((old, new)))
+
+
+def test_refuses_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no file .*absent.yaml; correct --config"):
+        read_plan(tmp_path / "absent.yaml")

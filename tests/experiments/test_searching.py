@@ -1,0 +1,179 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from mentor_pyg.experiments import chosen_settings, read_plan, search
+from mentor_pyg.training import train
+
+optuna = pytest.importorskip("optuna")
+MODULE = "mentor_pyg.experiments.searching"
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def trials_of(out: Path, label: str) -> list[Any]:
+    storage = f"sqlite:///{out / 'search.db'}"
+    return optuna.load_study(study_name=f"tiny/{label}", storage=storage).trials
+
+
+def runs_of(out: Path, label: str) -> list[dict[str, Any]]:
+    paths = sorted((out / "search" / "tiny" / label).glob("trial-*/metrics.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def test_chooses_on_validation_and_never_ranks_test(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan())
+    found = search(plan, out)
+    assert found.keys() == {("tiny", "item_knn"), ("tiny", "lightgcn")}
+    for label in ("item_knn", "lightgcn"):
+        trials, runs = trials_of(out, label), runs_of(out, label)
+        assert len(trials) == 4 and all(trial.state.is_finished() for trial in trials)
+        assert all("test" not in run for run in runs)
+        chosen = found["tiny", label]
+        best = max(t.value for t in trials if t.value is not None and t.state.name == "COMPLETE")
+        assert chosen["val"]["recall@10"] == best == max(run["val"]["recall@10"] for run in runs)
+        assert chosen_settings(plan.models[label], "tiny", out) == {
+            part: chosen[part] for part in ("settings", "training")
+        }
+        path = out / "search" / "tiny" / label / "chosen.json"
+        assert json.loads(path.read_text()) == chosen
+    chosen = found["tiny", "lightgcn"]
+    assert chosen["settings"].keys() == {"embedding_dim", "num_layers"}
+    assert chosen["training"]["epochs"] == 12 and 1e-3 <= chosen["training"]["lr"] <= 1e-1
+    # Nothing is searched: what the plan gives.
+    popularity = plan.models["popularity"]
+    assert chosen_settings(popularity, "tiny", out)["training"]["epochs"] == 12
+
+
+def test_is_deterministic(write_plan: Write, out: Path, tmp_path: Path) -> None:
+    plan = read_plan(write_plan())
+    assert search(plan, out) == {
+        key: {**chosen} for key, chosen in search(plan, tmp_path / "again").items()
+    }
+
+
+def test_goes_on_where_it_stopped(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_plan(write_plan())
+    calls: list[Path] = []
+
+    def stopped(model: str, data: Any, path: Path, **options: Any) -> Any:
+        calls.append(path)
+        if len(calls) == 6:  # The second trial of lightgcn, after its second epoch.
+            watch = options["on_epoch"]
+
+            def stop(run: Any, row: Any) -> None:
+                watch(run, row)
+                if run.epoch == 3:
+                    raise KeyboardInterrupt
+
+            options["on_epoch"] = stop
+        return train(model, data, path, **options)
+
+    monkeypatch.setattr(f"{MODULE}.train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        search(plan, out)
+    assert len(trials_of(out, "lightgcn")) == 2
+    search(plan, out)
+    # The abandoned trial was taken again, in its own folder, with the settings that it had.
+    again = [path for path in calls if path == calls[5]]
+    assert len(again) == 2
+    trials = trials_of(out, "lightgcn")
+    states = [trial.state.name for trial in trials]
+    assert states.count("FAIL") == 1 and len(trials) == 5
+    failed = states.index("FAIL")
+    assert trials[2].params == trials[failed].params
+    before = len(calls)
+    search(plan, out)
+    assert len(calls) == before  # There is nothing left to do.
+
+
+def test_leaves_alone_what_another_process_is_at(
+    write_plan: Write, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = read_plan(write_plan())
+    out.mkdir()
+    study = optuna.create_study(
+        storage=f"sqlite:///{out / 'search.db'}", study_name="tiny/lightgcn", direction="maximize"
+    )
+    trial = study.ask()
+    trial.set_user_attr("run", "trial-000")
+    folder = out / "search" / "tiny" / "lightgcn"
+    folder.mkdir(parents=True)
+    with FileLock(folder / "trial-000.lock"):
+        found = search(plan, out)
+    assert found.keys() == {("tiny", "item_knn")}
+    assert "lightgcn on tiny: other processes are at work" in capsys.readouterr().out
+    assert len(trials_of(out, "lightgcn")) == 4  # That one counts.
+    with pytest.raises(FileNotFoundError, match=r"run `mentor-pyg search` with the same --config"):
+        chosen_settings(plan.models["lightgcn"], "tiny", out)
+
+
+def test_settings_that_fail_are_recorded_and_cost_a_trial(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    calls: list[Any] = []
+
+    def diverging(model: str, data: Any, path: Path, **options: Any) -> Any:
+        calls.append(path)
+        if model == "lightgcn" and len(calls) % 2:
+            raise FloatingPointError("the loss became NaN")
+        return train(model, data, path, **options)
+
+    monkeypatch.setattr(f"{MODULE}.train", diverging)
+    chosen = search(read_plan(write_plan()), out)["tiny", "lightgcn"]
+    assert (chosen["failed"], chosen["trials"]) == (2, 4)
+    assert "lightgcn on tiny: failed" in capsys.readouterr().err
+    errors = [t.user_attrs.get("error") for t in trials_of(out, "lightgcn")]
+    assert errors.count("FloatingPointError: the loss became NaN") == 2
+
+
+def test_says_so_where_every_trial_failed(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverging(*args: Any, **options: Any) -> Any:
+        raise FloatingPointError("NaN")
+
+    monkeypatch.setattr(f"{MODULE}.train", diverging)
+    with pytest.raises(ValueError, match="no trial of item_knn on tiny came to an end.*NaN"):
+        search(read_plan(write_plan()), out)
+
+
+def test_equal_settings_are_trained_once(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        return train(*args, **options)
+
+    monkeypatch.setattr(f"{MODULE}.train", counted)
+    only = ("settings.shrink: {from: 0.0, to: 50.0}", "settings.normalize: [true]")
+    search(read_plan(write_plan(only)), out)
+    assert len([args for args in calls if args[0] == "item_knn"]) == 2
+    assert len(trials_of(out, "item_knn")) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("trials: 4", "trials: 5", "trials"),
+        ("settings.k: [5, 20]", "settings.k: [5, 10]", "searched"),
+    ],
+)
+def test_another_plan_needs_another_folder(
+    write_plan: Write, out: Path, old: str, new: str, named: str
+) -> None:
+    search(read_plan(write_plan()), out)
+    with pytest.raises(ValueError, match=rf"item_knn on tiny with other \['{named}'\]"):
+        search(read_plan(write_plan((old, new))), out)
