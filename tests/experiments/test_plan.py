@@ -60,7 +60,11 @@ def test_seeds_default_to_five(write_plan: Write) -> None:
         ("from: 1.0e-3", "from: 0", "above 0 on a log scale"),
         ("scale: log", "scale: cubic", "a scale 'linear' or 'log'"),
         ("scale: log", "step: 2", "has .'step'., but only"),
-        ("popularity: {}", "popularity: {data: [absent]}", r"names among .'tiny'. .got .'absent'.."),
+        (
+            "popularity: {}",
+            "popularity: {data: [absent]}",
+            r"names among .'tiny'. .got .'absent'..",
+        ),
         ("popularity: {}", "popularity: 3", r"popularity needs to be a mapping \(got a int\)"),
     ],
 )
@@ -70,5 +74,5 @@ def test_refuses(write_plan: Write, old: str, new: str, message: str) -> None:
 
 
 def test_refuses_files_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no file .*absent.yaml; correct --config"):
+    with pytest.raises(FileNotFoundError, match=r"no file .*absent.yaml; correct --config"):
         read_plan(tmp_path / "absent.yaml")

@@ -144,7 +144,7 @@ def test_says_so_where_every_trial_failed(
         raise FloatingPointError("NaN")
 
     monkeypatch.setattr(f"{MODULE}.train", diverging)
-    with pytest.raises(ValueError, match="no trial of item_knn on tiny came to an end.*NaN"):
+    with pytest.raises(ValueError, match=r"no trial of item_knn on tiny came to an end.*NaN"):
         search(read_plan(write_plan()), out)
 
 

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from mentor_pyg.experiments.evidence import holm, paired_test
+
+
+@pytest.fixture
+def recalls() -> tuple[np.ndarray, np.ndarray]:
+    """Recalls of 400 users of one item each: 0 or 1, averaged over five seeds."""
+    rng = np.random.default_rng(3)
+    taste = rng.random(400) * 0.4
+    return tuple((rng.random((5, 400)) < taste + gain).mean(axis=0) for gain in (0.1, 0.0))
+
+
+def test_agrees_with_plain_loops(recalls: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = recalls
+    found = paired_test(a, b)
+    difference = a - b
+    assert found.users == 400
+    assert found.difference == pytest.approx(difference.mean())
+    rng = np.random.default_rng(1)
+    means = [rng.choice(difference, 400).mean() for _ in range(4000)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.002)
+    moved = difference[difference != 0]
+    assert found.p == pytest.approx(stats.wilcoxon(moved).pvalue)
+    larger = [sum(abs(x) > abs(y) for y in moved) + (sum(abs(x) == abs(y) for y in moved) + 1) / 2
+              for x in moved]  # fmt: skip
+    up = sum(rank for x, rank in zip(moved, larger, strict=True) if x > 0)
+    assert found.effect == pytest.approx((2 * up - sum(larger)) / sum(larger))
+    assert found.p < 0.01 and found.low > 0 and found.effect > 0
+
+
+def test_the_other_way_round_is_the_opposite(recalls: tuple[np.ndarray, np.ndarray]) -> None:
+    one, other = paired_test(*recalls), paired_test(*recalls[::-1])
+    assert one.difference == pytest.approx(-other.difference)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=0.002)
+    assert (one.p, one.effect) == pytest.approx((other.p, -other.effect))
+
+
+def test_is_deterministic(recalls: tuple[np.ndarray, np.ndarray]) -> None:
+    assert paired_test(*recalls) == paired_test(*recalls)
+
+
+def test_equal_models_are_not_told_apart() -> None:
+    found = paired_test(np.ones(5), np.ones(5))
+    assert (found.difference, found.low, found.high, found.p, found.effect) == (0, 0, 0, 1, 0)
+
+
+@pytest.mark.parametrize("shapes", [((3,), (4,)), ((0,), (0,)), ((2, 2), (2, 2))])
+def test_refuses_users_that_do_not_fit(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    with pytest.raises(ValueError, match="'a' and 'b' need a value for each of the same users"):
+        paired_test(*(np.ones(shape) for shape in shapes))
+
+
+def test_holm() -> None:
+    # Worked by hand: .01 * 4, then .02 * 3 and .03 * 2, which may not fall below it, then .2.
+    assert holm([0.03, 0.01, 0.2, 0.02]) == pytest.approx([0.06, 0.04, 0.2, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
