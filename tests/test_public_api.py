@@ -35,7 +35,8 @@ NAMES = {
         METRICS full_ranking ranking_metrics
     """,
     "mentor_pyg.experiments": """
-        Entry Plan chosen_settings read_plan search
+        Cell Entry Paired Plan cells_of chosen_settings compare holm paired_test read_plan
+        search write_report
     """,
     "mentor_pyg.export": """
         EmbeddingTables

@@ -46,6 +46,10 @@ COMMANDS = {
         "--config FILE --out DIR",
         "search the settings of a plan's models on validation",
     ),
+    "compare": _Command(
+        "--config FILE --out DIR",
+        "train a plan's models with several seeds, and write a report with tests",
+    ),
     "models": _Command("[NAME]", "list the models and shipped configs, or the settings of one"),
     "data": _Command("DIR", "say what a data folder holds, and what is wrong with it"),
 }

@@ -1,0 +1,169 @@
+"""The cells of a comparison: every model on every dataset with every seed, each trained once."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import fingerprint
+from mentor_pyg.datasets.sources import read_source
+from mentor_pyg.environment import PeakMemory
+from mentor_pyg.evaluation import full_ranking, per_user_metrics
+from mentor_pyg.experiments.plan import Entry, Plan
+from mentor_pyg.experiments.searching import chosen_settings
+from mentor_pyg.files import load_checked, replaced_whole, save_checked
+from mentor_pyg.models import FittedModel, load_model
+from mentor_pyg.models.registry import find_model
+from mentor_pyg.training import Fit, TrainingConfig, train
+
+__all__ = ["BEYOND", "Cell", "cells_of", "compare"]
+
+BEYOND = ("coverage", "gini", "novelty", "average_popularity")
+"""What is reported beside the accuracy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One model on one dataset with one seed, and its folder."""
+
+    data: str
+    entry: Entry
+    seed: int
+    folder: Path
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What came of it, ``None`` while there is nothing; ``"error"`` is in it if it failed."""
+        path = self.folder / "cell.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    @property
+    def per_user(self) -> dict[str, Tensor]:
+        """The metrics of every test user, under their keys, and the users under ``"user"``."""
+        return load_checked(self.folder / "users.safetensors")[0]
+
+
+def cells_of(plan: Plan, out: Path) -> list[Cell]:
+    """Return all cells, first those of the first seed; models without gradients have no others."""
+    return [
+        Cell(data=data, entry=e, seed=seed, folder=out / "cells" / data / e.label / f"seed-{seed}")
+        for seed in plan.seeds
+        for data, e in plan.cells()
+        if e.has_seeds or seed == plan.seeds[0]
+    ]
+
+
+def compare(plan: Plan, out: Path) -> list[Cell]:
+    """Train every cell that is not done, rank its test once, and return all cells.
+
+    Run again, it goes on where it stopped: a cell under way is resumed, one that failed is tried
+    again. Several processes share the cells through the folder.
+
+    Args:
+        plan: The plan. What it searches needs to be searched already.
+        out: The folder of the comparison.
+
+    Raises:
+        FileNotFoundError: If a search has not ended.
+        ValueError: If a dataset has no model without gradients beside it.
+    """
+    for data in plan.data:
+        _check_baselines(plan, data)
+    settings = {
+        (data, e.label): chosen_settings(e, data, out) for data, e in plan.cells()
+    }  # Before anything is trained.
+    loaded: dict[str, HeteroData] = {}
+    cells = cells_of(plan, out)
+    for cell in cells:
+        done = cell.result
+        if done is not None and "error" not in done:
+            continue
+        if cell.data not in loaded:
+            loaded = {cell.data: read_source(plan.data[cell.data])}
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        holder = FileLock(cell.folder.with_suffix(".lock"), timeout=0)
+        try:
+            with holder:
+                _run(cell, settings[cell.data, cell.entry.label], loaded[cell.data], out)
+        except Timeout:
+            print(f"{_name(cell)}: another process is at it", flush=True)
+    return cells
+
+
+def _check_baselines(plan: Plan, data: str) -> None:
+    models = {find_model(e.model) for d, e in plan.cells() if d == data}
+    if not any(issubclass(model, FittedModel) for model in models):
+        raise ValueError(
+            f"the comparison on {data} has no model without gradients; add popularity, and "
+            f"item_knn, user_knn, rp3beta or ease, which are often hard to beat"
+        )
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.entry.label} on {cell.data}, seed {cell.seed}"
+
+
+def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, out: Path) -> None:
+    """Train and rank a cell; what fails is written down, and the next cell's turn comes."""
+    config = TrainingConfig.from_dict({**settings["training"], "seed": cell.seed})
+    times = [time.perf_counter()]
+
+    def watch(run: Fit, row: Mapping[str, Any]) -> None:
+        times.append(time.perf_counter())
+
+    memory = PeakMemory()
+    run = cell.folder / "run"
+    try:
+        if (run / "metrics.json").is_file():  # Stopped between training and here.
+            metrics = json.loads((run / "metrics.json").read_text())
+        else:
+            metrics = train(
+                cell.entry.model,
+                data,
+                run,
+                settings=settings["settings"],
+                config=config,
+                source=None,
+                on_epoch=watch,
+            )
+        result = {**metrics, **_ranked(cell, run, data, config.k)}
+    except (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError) as error:
+        again = shlex.join(["mentor-pyg", "compare", "--config", "PLAN", "--out", str(out)])
+        result = {
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exc(),
+            "again": again,
+        }
+        print(f"{_name(cell)}: failed: {error}; to try again: {again}", file=sys.stderr, flush=True)
+    else:
+        epochs = [after - before for before, after in zip(times, times[1:], strict=False)]
+        result["epoch_seconds"] = sorted(epochs)[len(epochs) // 2] if epochs else None
+        result["peak_mib"] = memory.read()
+        result["data"] = fingerprint(data)
+        key = f"recall@{max(config.k)}"
+        print(f"{_name(cell)}: {key} {result['test'][key]:.4f}", flush=True)
+    with replaced_whole(cell.folder / "cell.json") as partial:
+        partial.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _ranked(cell: Cell, run: Path, data: HeteroData, k: tuple[int, ...]) -> dict[str, Any]:
+    """Return what is measured beside the accuracy, and write that of every user."""
+    model = load_model(run / "model.safetensors", data)
+    inputs = model.prepare(model.transform(model.config)(data))
+    with model.evaluating():
+        scorer = model.scorer(inputs)
+        beyond = full_ranking(scorer, data, "test", k, metrics=BEYOND)
+        per_user = per_user_metrics(scorer, data, "test", k, metrics=("recall", "ndcg"))
+    save_checked(per_user, cell.folder / "users.safetensors", "")
+    return {"beyond": beyond}

@@ -1,0 +1,261 @@
+"""What a comparison found, as a report: a table with its spread, tests, curves and costs."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mentor_pyg.data import edge_label_index, num_items, num_users
+from mentor_pyg.datasets.sources import read_source
+from mentor_pyg.dependencies import require
+from mentor_pyg.experiments.comparing import Cell, cells_of
+from mentor_pyg.experiments.evidence import holm, paired_test
+from mentor_pyg.experiments.page import Section, Table, as_html, as_markdown
+from mentor_pyg.experiments.plan import Plan
+from mentor_pyg.files import replaced_whole
+
+__all__ = ["write_report"]
+
+_ENOUGH = 5
+"""Seeds from which on a table is not called preliminary."""
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+_STYLES = ("-", "--", ":", "-.")
+
+
+def write_report(plan: Plan, out: Path) -> list[Path]:
+    """Write ``report.md`` and ``report.html`` of the cells that are there, and return their paths.
+
+    Args:
+        plan: The plan.
+        out: The folder of the comparison; figures go to ``figures``.
+    """
+    sections = [Section(title="Comparison", level=1, text=_reading(plan))]
+    cells = cells_of(plan, out)
+    for data in plan.data:
+        of_data = [cell for cell in cells if cell.data == data]
+        sections += _sections(plan, data, of_data, out)
+    written = []
+    for name, text in (
+        ("report.md", as_markdown(sections, out)),
+        ("report.html", as_html(sections)),
+    ):
+        with replaced_whole(out / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+        written.append(out / name)
+    return written
+
+
+def _reading(plan: Plan) -> list[str]:
+    return [
+        "Every model was trained on the train split, its epoch and its settings were chosen by the "
+        "recall on validation, and test was ranked once after that: all items, train items left "
+        "out, users without train interactions left out. Values are means over seeds, with the "
+        "standard deviation between seeds; models without gradients have no seeds.",
+        f"Where settings were searched, every model had {plan.trials} trials on each dataset. "
+        "Models whose difference is not significant after Holm's correction should not be "
+        "called better or worse than each other; that a model is below another here says nothing "
+        "about other data, other features or other ways to split.",
+    ]
+
+
+def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[Section]:
+    results = [(cell, cell.result) for cell in cells]
+    done = [(cell, r) for cell, r in results if r is not None and "error" not in r]
+    failed = [(cell, r) for cell, r in results if r is not None and "error" in r]
+    missing = [cell for cell, r in results if r is None]
+    sections = [_facts(plan, data, done, missing)]
+    if done:
+        groups: dict[str, list[tuple[Cell, dict[str, Any]]]] = {}
+        for cell, result in done:
+            groups.setdefault(cell.entry.label, []).append((cell, result))
+        order = sorted(groups, key=lambda label: -_mean(groups[label], "val", _longest(groups)))
+        groups = {label: groups[label] for label in order}
+        sections.append(_accuracy(groups))
+        sections += _tests(groups)
+        sections.append(_beyond(groups))
+        sections += _curves(data, groups, out)
+        sections.append(_costs(groups))
+    for cell, result in failed:
+        sections.append(
+            Section(
+                title=f"Failed: {cell.entry.label}, seed {cell.seed}",
+                level=3,
+                text=[result["error"]],
+                code=result["again"],
+            )
+        )
+    return sections
+
+
+def _facts(
+    plan: Plan, data: str, done: Sequence[tuple[Cell, Mapping[str, Any]]], missing: Sequence[Cell]
+) -> Section:
+    graph = read_source(plan.data[data])
+    sizes = [edge_label_index(graph, split).size(1) for split in ("train", "val", "test")]
+    text = [
+        f"{num_users(graph):,} users, {num_items(graph):,} items; {sizes[0]:,} train, {sizes[1]:,} "
+        f"validation and {sizes[2]:,} test interactions. No interaction is in two splits."
+    ]
+    if done:
+        text.append(f"Checksum of the data and their split: {done[0][1]['data']}.")
+    seeds = {cell.entry.label: 0 for cell, _ in done if cell.entry.has_seeds}
+    for cell, _ in done:
+        if cell.entry.label in seeds:
+            seeds[cell.entry.label] += 1
+    few = sorted(label for label, count in seeds.items() if count < _ENOUGH)
+    if few or missing:
+        text.append(
+            f"Preliminary: fewer than {_ENOUGH} seeds of {', '.join(few) or 'none'}; "
+            f"{len(missing)} cells are still to be trained."
+        )
+    return Section(title=data, text=text)
+
+
+_Groups = Mapping[str, Sequence[tuple[Cell, Mapping[str, Any]]]]
+
+
+def _longest(groups: _Groups) -> str:
+    result = next(iter(groups.values()))[0][1]
+    return max((key for key in result["val"] if key.startswith("recall@")), key=_length)
+
+
+def _length(key: str) -> int:
+    return int(key.partition("@")[2])
+
+
+def _values(group: Sequence[tuple[Cell, Mapping[str, Any]]], part: str, key: str) -> list[float]:
+    return [float(result[part][key]) for _, result in group]
+
+
+def _mean(group: Sequence[tuple[Cell, Mapping[str, Any]]], part: str, key: str) -> float:
+    return statistics.fmean(_values(group, part, key))
+
+
+def _accuracy(groups: _Groups) -> Section:
+    longest = _longest(groups)
+    result = next(iter(groups.values()))[0][1]
+    keys = [key for key in result["test"] if key.split("@")[0] in ("recall", "ndcg")]
+    rows, bold = [], set()
+    for label, group in groups.items():
+        rows.append([label, str(len(group)), f"{_mean(group, 'val', longest):.4f}"])
+        rows[-1] += [_spread(_values(group, "test", key)) for key in keys]
+    for column, key in enumerate(keys):
+        best = max(range(len(rows)), key=lambda r: _mean(list(groups.values())[r], "test", key))
+        bold.add((best, column + 3))
+    columns = ["model", "seeds", f"val {longest}", *(f"test {key}" for key in keys)]
+    table = Table(columns=columns, rows=rows, bold=frozenset(bold))
+    return Section(title="Accuracy", level=3, text=["In the order of validation."], table=table)
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.fmean(values):.4f}"
+    return f"{mean} ± {statistics.stdev(values):.4f}" if len(values) > 1 else mean
+
+
+def _per_user(group: Sequence[tuple[Cell, Any]], key: str) -> np.ndarray:
+    """Return the metric of every test user, the mean over seeds."""
+    return np.mean([cell.per_user[key].double().numpy() for cell, _ in group], axis=0)
+
+
+def _tests(groups: _Groups) -> list[Section]:
+    """Compare the model that is best on validation with all others."""
+    if len(groups) < 2:
+        return []
+    key = _longest(groups)
+    first, *others = groups
+    reference = _per_user(groups[first], key)
+    found = [paired_test(reference, _per_user(groups[label], key)) for label in others]
+    corrected = holm([test.p for test in found])
+    rows = [
+        [
+            label,
+            f"{test.difference:+.4f}",
+            f"{test.low:+.4f} to {test.high:+.4f}",
+            f"{test.effect:+.3f}",
+            f"{test.p:.2g}",
+            f"{p:.2g}",
+        ]
+        for label, test, p in zip(others, found, corrected, strict=True)
+    ]
+    columns = ["model", "difference", "95% interval", "effect", "p", "p after Holm"]
+    text = (
+        f"{first}, the best on validation, against every other model: the difference of {key} on "
+        f"test, paired over {found[0].users:,} users, each user's value averaged over seeds. The interval "
+        f"is bootstrapped over users, p is that of Wilcoxon's signed-rank test, and the effect the "
+        f"rank-biserial correlation. Seeds are not resampled: with few of them, look at their spread too."
+    )
+    return [
+        Section(title="Paired tests", level=3, text=[text], table=Table(columns=columns, rows=rows))
+    ]
+
+
+def _beyond(groups: _Groups) -> Section:
+    result = next(iter(groups.values()))[0][1]
+    keys = [key for key in result["beyond"] if _length(key) == _length(_longest(groups))]
+    rows = [
+        [label, *(f"{_mean(group, 'beyond', key):.4g}" for key in keys)]
+        for label, group in groups.items()
+    ]
+    return Section(
+        title="Beyond accuracy", level=3, table=Table(columns=["model", *keys], rows=rows)
+    )
+
+
+def _costs(groups: _Groups) -> Section:
+    rows = []
+    for label, group in groups.items():
+        times = [r["epoch_seconds"] for _, r in group if r["epoch_seconds"] is not None]
+        peaks = [r["peak_mib"] for _, r in group if r["peak_mib"] is not None]
+        rows.append(
+            [
+                label,
+                f"{statistics.fmean([r['best_epoch'] for _, r in group]):.0f}",
+                f"{statistics.median(times):.2f}" if times else "",
+                f"{max(peaks):,.0f}" if peaks else "",
+            ]
+        )
+    columns = ["model", "best epoch", "seconds an epoch", "peak memory, MiB"]
+    text = (
+        "Seconds with validation, and the memory of the whole process, on the machine of the run."
+    )
+    return Section(title="Costs", level=3, text=[text], table=Table(columns=columns, rows=rows))
+
+
+def _curves(data: str, groups: _Groups, out: Path) -> list[Section]:
+    """Draw the recall on validation over epochs, the mean over the seeds that are still trained."""
+    require("matplotlib", extra="experiments", purpose="Drawing figures")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    key = f"val/{_longest(groups)}"
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    trained = {label: group for label, group in groups.items() if group[0][0].entry.has_seeds}
+    for number, (label, group) in enumerate(trained.items()):
+        curves = [_curve(cell, key) for cell, _ in group]
+        longest = max(map(len, curves))
+        mean = [np.mean([c[i] for c in curves if i < len(c)]) for i in range(longest)]
+        style = _STYLES[number // len(_COLOURS) % len(_STYLES)]
+        axes.plot(
+            range(1, longest + 1), mean, style, color=_COLOURS[number % len(_COLOURS)], label=label
+        )
+    if not trained:
+        return []
+    axes.set(xlabel="epoch", ylabel=key.removeprefix("val/") + " on validation")
+    axes.legend(fontsize="small")
+    path = out / "figures" / f"{data}-curves.png"
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=150)
+    return [Section(title=f"Training curves on {data}", level=3, figure=path)]
+
+
+def _curve(cell: Cell, key: str) -> list[float]:
+    with open(cell.folder / "run" / "logs" / "csv" / "metrics.csv", newline="") as file:
+        return [float(row[key]) for row in csv.DictReader(file)]
