@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 import sys
@@ -147,7 +148,7 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, out: Path) -
         }
         print(f"{_name(cell)}: failed: {error}; to try again: {again}", file=sys.stderr, flush=True)
     else:
-        epochs = [after - before for before, after in zip(times, times[1:], strict=False)]
+        epochs = [after - before for before, after in itertools.pairwise(times)]
         result["epoch_seconds"] = sorted(epochs)[len(epochs) // 2] if epochs else None
         result["peak_mib"] = memory.read()
         result["data"] = fingerprint(data)

@@ -40,8 +40,9 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; padding: 1rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #8886; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #8886; }
+th, td { white-space: nowrap; }
+th:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
 img { max-width: 100%; background: white; }
 pre { overflow-x: auto; padding: .5rem; border: 1px solid #8886; }
 @media print { body { max-width: none; font-size: 11px; } section { break-inside: avoid; } }

@@ -186,9 +186,10 @@ def _tests(groups: _Groups) -> list[Section]:
     columns = ["model", "difference", "95% interval", "effect", "p", "p after Holm"]
     text = (
         f"{first}, the best on validation, against every other model: the difference of {key} on "
-        f"test, paired over {found[0].users:,} users, each user's value averaged over seeds. The interval "
-        f"is bootstrapped over users, p is that of Wilcoxon's signed-rank test, and the effect the "
-        f"rank-biserial correlation. Seeds are not resampled: with few of them, look at their spread too."
+        f"test, paired over {found[0].users:,} users, each user's value averaged over seeds. The "
+        f"interval is bootstrapped over users, p is that of Wilcoxon's signed-rank test, and the "
+        f"effect the rank-biserial correlation. Seeds are not resampled: with few of them, look "
+        f"at their spread too."
     )
     return [
         Section(title="Paired tests", level=3, text=[text], table=Table(columns=columns, rows=rows))
@@ -221,9 +222,7 @@ def _costs(groups: _Groups) -> Section:
             ]
         )
     columns = ["model", "best epoch", "seconds an epoch", "peak memory, MiB"]
-    text = (
-        "Seconds with validation, and the memory of the whole process, on the machine of the run."
-    )
+    text = "Seconds with validation, and the memory of the whole process, where it was run."
     return Section(title="Costs", level=3, text=[text], table=Table(columns=columns, rows=rows))
 
 
