@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ class Entry:
     space: Space = field(default_factory=dict)
     data: tuple[str, ...] = ()
     """The names of the datasets that it is trained on."""
+    base: Entry | None = None
+    """What it is a variant of, whose settings it has but for its own."""
 
     @property
     def has_seeds(self) -> bool:
@@ -98,40 +101,71 @@ def read_plan(path: Path) -> Plan:
     if len(set(checked.seeds)) != len(checked.seeds) or not checked.seeds:
         raise ValueError(f"{path}: 'seeds' needs different numbers (got {list(checked.seeds)})")
     common = values.get("training") or {}
-    models = {
-        str(label): _entry(f"{path}: {label}", str(label), entry, common, tuple(data))
-        for label, entry in values["models"].items()
-    }
+    entries = [
+        entry
+        for label, one in values["models"].items()
+        for entry in _entries(f"{path}: {label}", str(label), one, common, tuple(data))
+    ]
+    models = {entry.label: entry for entry in entries}
+    if len(models) < len(entries):
+        again = next(e.label for e in entries if models[e.label] is not e)
+        raise ValueError(f"{path}: there are two models {again}; give one another label")
     return Plan(data=data, models=models, **vars(checked))
 
 
-def _entry(
+def _entries(
     where: str, label: str, values: Any, common: Mapping[str, Any], data: tuple[str, ...]
-) -> Entry:
-    known = ("model", "settings", "training", "search", "data")
+) -> list[Entry]:
+    """Return a model and its variants."""
+    known = ("model", "settings", "training", "search", "data", "variants")
     values = _mapping(where, values or {}, known)
-    name = values.get("model", label)
     try:
-        model = find_model(name)
         training = {**common, **(values.get("training") or {})}
-        if "seed" in training:
-            raise ValueError("'training' has no seed of its own; 'seeds' has them")
         entry = Entry(
-            label=label,
-            model=name,
+            label=_label(label),
+            model=values.get("model", label),
             settings=values.get("settings") or {},
             training=training,
             space=_space(values.get("search") or {}),
             data=tuple(values.get("data") or data),
         )
-        if unknown := sorted(set(entry.data).difference(data)):
-            raise ValueError(f"'data' needs names among {list(data)} (got {unknown})")
-        for extreme in _extremes(entry.space):
-            model.Config.from_dict({**entry.settings, **extreme["settings"]})
-            TrainingConfig.from_dict({**entry.training, **extreme["training"]})
-    except (ValueError, TypeError) as error:
+        entries = [entry]
+        for name, changes in (values.get("variants") or {}).items():
+            _space({key: [value] for key, value in changes.items()})  # Checks the keys.
+            parts: dict[str, dict[str, Any]] = {"settings": {}, "training": {}}
+            for key, value in changes.items():
+                part, _, setting = key.partition(".")
+                parts[part][setting] = value
+            label = f"{entry.label}-{_label(str(name))}"
+            entries.append(
+                Entry(label=label, model=entry.model, data=entry.data, base=entry, **parts)
+            )
+        for one in entries:
+            _check(one, data)
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: {error}") from error
-    return entry
+    return entries
+
+
+def _check(entry: Entry, data: tuple[str, ...]) -> None:
+    """Build the configs of every value that may be tried, which raises where one is wrong."""
+    model = find_model(entry.model)
+    if unknown := sorted(set(entry.data).difference(data)):
+        raise ValueError(f"'data' needs names among {list(data)} (got {unknown})")
+    if "seed" in entry.training:
+        raise ValueError("'training' has no seed of its own; 'seeds' has them")
+    base = entry.base or entry
+    for extreme in _extremes(base.space):
+        model.Config.from_dict({**base.settings, **extreme["settings"], **entry.settings})
+        TrainingConfig.from_dict({**base.training, **extreme["training"], **entry.training})
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[\w.+-]+", text):
+        raise ValueError(
+            f"a label names a folder, and needs letters, digits and _ . + - alone (got {text!r})"
+        )
+    return text
 
 
 def _space(values: Mapping[str, Any]) -> Space:

@@ -78,6 +78,7 @@ def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[S
         groups = {label: groups[label] for label in order}
         sections.append(_accuracy(groups))
         sections += _tests(groups)
+        sections += _ablations(groups)
         sections.append(_beyond(groups))
         sections += _curves(data, groups, out)
         sections.append(_costs(groups))
@@ -164,36 +165,60 @@ def _per_user(group: Sequence[tuple[Cell, Any]], key: str) -> np.ndarray:
 
 
 def _tests(groups: _Groups) -> list[Section]:
-    """Compare the model that is best on validation with all others."""
-    if len(groups) < 2:
+    """Compare the model that is best on validation with all others, but for variants."""
+    first, *others = [label for label, group in groups.items() if group[0][0].entry.base is None]
+    if not others:
         return []
+    text = (
+        f"{first}, the best on validation, against every other model: the difference of "
+        f"{_longest(groups)} on test, paired over users, each user's value averaged over seeds. "
+        f"The interval is bootstrapped over users, p is that of Wilcoxon's signed-rank test, and "
+        f"the effect the rank-biserial correlation. Seeds are not resampled: with few of them, "
+        f"look at their spread too."
+    )
+    table = _paired(groups, first, others)
+    return [Section(title="Paired tests", level=3, text=[text], table=table)]
+
+
+def _ablations(groups: _Groups) -> list[Section]:
+    """Compare every model that has variants with these."""
+    bases: dict[str, list[str]] = {}
+    for label, group in groups.items():
+        base = group[0][0].entry.base
+        if base is not None and base.label in groups:
+            bases.setdefault(base.label, []).append(label)
+    text = (
+        "{} against its variants, which have its settings but for what their name says. As above."
+    )
+    return [
+        Section(
+            title=f"Ablation of {base}",
+            level=3,
+            text=[text.format(base)],
+            table=_paired(groups, base, variants),
+        )
+        for base, variants in bases.items()
+    ]
+
+
+def _paired(groups: _Groups, first: str, others: Sequence[str]) -> Table:
     key = _longest(groups)
-    first, *others = groups
     reference = _per_user(groups[first], key)
     found = [paired_test(reference, _per_user(groups[label], key)) for label in others]
-    corrected = holm([test.p for test in found])
     rows = [
         [
             label,
+            f"{_mean(groups[label], 'test', key):.4f}",
             f"{test.difference:+.4f}",
             f"{test.low:+.4f} to {test.high:+.4f}",
             f"{test.effect:+.3f}",
             f"{test.p:.2g}",
             f"{p:.2g}",
         ]
-        for label, test, p in zip(others, found, corrected, strict=True)
+        for label, test, p in zip(others, found, holm([t.p for t in found]), strict=True)
     ]
-    columns = ["model", "difference", "95% interval", "effect", "p", "p after Holm"]
-    text = (
-        f"{first}, the best on validation, against every other model: the difference of {key} on "
-        f"test, paired over {found[0].users:,} users, each user's value averaged over seeds. The "
-        f"interval is bootstrapped over users, p is that of Wilcoxon's signed-rank test, and the "
-        f"effect the rank-biserial correlation. Seeds are not resampled: with few of them, look "
-        f"at their spread too."
-    )
-    return [
-        Section(title="Paired tests", level=3, text=[text], table=Table(columns=columns, rows=rows))
-    ]
+    columns = ["model", key, "difference", "95% interval", "effect", "p", "p after Holm"]
+    return Table(columns=columns, rows=rows)
 
 
 def _beyond(groups: _Groups) -> Section:

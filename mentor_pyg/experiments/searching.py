@@ -66,6 +66,9 @@ def chosen_settings(entry: Entry, data: str, out: Path) -> dict[str, dict[str, A
         FileNotFoundError: If there is something to search and no search has ended.
     """
     given = {"settings": dict(entry.settings), "training": dict(entry.training)}
+    if entry.base is not None:  # A variant has what its base has but for its own.
+        base = chosen_settings(entry.base, data, out)
+        return {part: {**base[part], **given[part]} for part in given}
     if not entry.space:
         return given
     path = _folder(out, data, entry) / "chosen.json"

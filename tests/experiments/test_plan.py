@@ -32,6 +32,15 @@ def test_labels_data_and_training_of_a_models_own(write_plan: Write) -> None:
     assert [d for d, entry in plan.cells() if entry.label == "deep"] == ["other"]
 
 
+def test_variants_are_models_with_a_base(write_plan: Write) -> None:
+    variants = "    variants: {flat: {settings.num_layers: 0, training.lr: 0.5}}\n"
+    plan = read_plan(write_plan(("training: {epochs", f"{variants}training: {{epochs")))
+    flat = plan.models["lightgcn-flat"]
+    assert flat.base is plan.models["lightgcn"] and plan.models["lightgcn"].base is None
+    assert (flat.model, flat.data, flat.space) == ("lightgcn", ("tiny",), {})
+    assert (flat.settings, flat.training) == ({"num_layers": 0}, {"lr": 0.5})
+
+
 def test_seeds_default_to_five(write_plan: Write) -> None:
     assert read_plan(write_plan(("seeds: [3, 4]\n", ""))).seeds == (0, 1, 2, 3, 4)
 
@@ -64,6 +73,15 @@ def test_seeds_default_to_five(write_plan: Write) -> None:
             "popularity: {}",
             "popularity: {data: [absent]}",
             r"names among .'tiny'. .got .'absent'..",
+        ),
+        ("popularity: {}", "popularity: {variants: {x: {settings.k: 3}}}", r"no settings \['k'\]"),
+        ("popularity: {}", "popularity: {variants: {x: {k: 3}}}", "needs settings.NAME or train"),
+        ("popularity: {}", "popularity: {variants: {x y: {}}}", "a label names a folder.*'x y'"),
+        ("popularity: {}", "../popularity: {}", "a label names a folder"),
+        (
+            "popularity: {}",
+            "a: {model: popularity, variants: {b: {}}}\n  a-b: {model: popularity}",
+            "there are two models a-b; give one another label",
         ),
         ("popularity: {}", "popularity: 3", r"popularity needs to be a mapping \(got a int\)"),
     ],

@@ -1,0 +1,185 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock
+
+from mentor_pyg.experiments import Cell, cells_of, compare, read_plan, search, write_report
+from mentor_pyg.experiments.evidence import paired_test
+from mentor_pyg.models import load_model
+from mentor_pyg.training import train
+
+pytest.importorskip("optuna")
+MODULE = "mentor_pyg.experiments.comparing"
+Write = Callable[..., Path]
+GIVEN = (
+    ("    search: {settings.k: [5, 20], settings.shrink: {from: 0.0, to: 50.0}}\n", ""),
+    ("item_knn:", "item_knn: {settings: {k: 20}}"),
+    (
+        "    search: {settings.num_layers: [1, 2], training.lr: {from: 1.0e-3, to: 1.0e-1, "
+        "scale: log}}\n",
+        "    training: {lr: 0.01}\n    variants: {flat: {settings.num_layers: 0}}\n",
+    ),
+    ("epochs: 12, patience: 12", "epochs: 3"),
+)
+"""A plan that searches nothing, with a variant."""
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def named(cells: list[Cell]) -> list[tuple[str, int]]:
+    return [(cell.entry.label, cell.seed) for cell in cells]
+
+
+def test_every_cell_is_trained_once_and_ranked(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_plan(write_plan(*GIVEN))
+    cells = compare(plan, out)
+    assert named(cells) == [
+        *(("popularity", 3), ("item_knn", 3), ("lightgcn", 3), ("lightgcn-flat", 3)),
+        *(("lightgcn", 4), ("lightgcn-flat", 4)),
+    ]
+    for cell in cells:
+        result, users = cell.result, cell.per_user
+        assert result is not None
+        assert result["config"]["training"]["seed"] == cell.seed
+        # A mean over users of what is kept of each.
+        assert users["recall@10"].mean().item() == pytest.approx(result["test"]["recall@10"])
+        assert users["user"].unique().numel() == users["recall@10"].numel() == 60
+        assert 0 < result["beyond"]["coverage@10"] <= 1
+        model = load_model(cell.folder / "run" / "model.safetensors")
+        settings = {"lightgcn": 3, "lightgcn-flat": 0}
+        if cell.entry.label in settings:
+            assert model.config.num_layers == settings[cell.entry.label]
+            assert model.config.embedding_dim == 8
+            assert result["epoch_seconds"] > 0
+    monkeypatch.setattr(f"{MODULE}.train", lambda *_, **__: pytest.fail("trained again"))
+    assert named(compare(plan, out)) == named(cells)
+
+
+def test_a_failed_cell_is_reported_and_tried_again(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    plan = read_plan(write_plan(*GIVEN))
+
+    def failing(model: str, data: Any, path: Path, **options: Any) -> Any:
+        if model == "item_knn":
+            raise MemoryError("too little")
+        return train(model, data, path, **options)
+
+    monkeypatch.setattr(f"{MODULE}.train", failing)
+    results = {cell.entry.label: cell.result for cell in compare(plan, out)}
+    error = results["item_knn"]
+    assert error is not None and error["error"] == "MemoryError: too little"
+    assert "item_knn on tiny, seed 3: failed: too little" in capsys.readouterr().err
+    markdown = write_report(plan, out)[0].read_text()
+    assert "### Failed: item_knn, seed 3\n\nMemoryError: too little" in markdown
+    assert f"mentor-pyg compare --config PLAN --out {out}" in markdown
+    monkeypatch.undo()
+    assert all("error" not in (cell.result or {}) for cell in compare(plan, out))
+    assert "Failed" not in write_report(plan, out)[0].read_text()
+
+
+def test_goes_on_with_an_interrupted_cell(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_plan(write_plan(*GIVEN))
+
+    def stopped(*args: Any, **options: Any) -> Any:
+        watch = options["on_epoch"]
+
+        def stop(run: Any, row: Any) -> None:
+            watch(run, row)
+            if run.epoch == 2 and run.model.name == "lightgcn":
+                raise KeyboardInterrupt
+
+        return train(*args, **{**options, "on_epoch": stop})
+
+    monkeypatch.setattr(f"{MODULE}.train", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        compare(plan, out)
+    monkeypatch.undo()
+    epochs: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> Any:
+        def watch(run: Any, row: Any) -> None:
+            epochs.append(run.epoch)
+
+        return train(*args, **{**options, "on_epoch": watch})
+
+    monkeypatch.setattr(f"{MODULE}.train", counted)
+    compare(plan, out)
+    assert epochs[0] == 2  # Of the interrupted cell; the ones before were done.
+
+
+def test_leaves_cells_that_others_are_at(write_plan: Write, out: Path, capsys: Any) -> None:
+    plan = read_plan(write_plan(*GIVEN))
+    held = next(cell for cell in cells_of(plan, out) if named([cell]) == [("lightgcn", 4)])
+    held.folder.parent.mkdir(parents=True)
+    with FileLock(held.folder.with_suffix(".lock")):
+        cells = compare(plan, out)
+    assert named([cell for cell in cells if cell.result is None]) == [("lightgcn", 4)]
+    assert "lightgcn on tiny, seed 4: another process is at it" in capsys.readouterr().out
+    assert "1 cells are still to be trained" in write_report(plan, out)[0].read_text()
+
+
+def test_needs_the_searches_to_be_done(write_plan: Write, out: Path) -> None:
+    plan = read_plan(
+        write_plan(("epochs: 12, patience: 12", "epochs: 2"), ("seeds: [3, 4]", "seeds: [3]"))
+    )
+    with pytest.raises(FileNotFoundError, match="item_knn on tiny are still to be searched"):
+        compare(plan, out)
+    assert not (out / "cells").exists()
+    chosen = search(plan, out)
+    (cell,) = [cell for cell in compare(plan, out) if cell.entry.label == "item_knn"]
+    assert cell.result is not None
+    assert (
+        cell.result["config"]["model"]["settings"]["k"]
+        == (chosen["tiny", "item_knn"]["settings"]["k"])
+    )
+
+
+def test_needs_models_without_gradients(write_plan: Write, out: Path) -> None:
+    only = read_plan(
+        write_plan(*GIVEN, ("  popularity: {}\n", ""), ("  item_knn: {settings: {k: 20}}\n", ""))
+    )
+    with pytest.raises(ValueError, match="on tiny has no model without gradients; add popularity"):
+        compare(only, out)
+
+
+def test_report(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan(*GIVEN))
+    cells = compare(plan, out)
+    markdown, page = (path.read_text() for path in write_report(plan, out))
+    results = {(cell.entry.label, cell.seed): cell.result or {} for cell in cells}
+    recalls = [results["lightgcn", seed]["test"]["recall@10"] for seed in (3, 4)]
+    mean, deviation = sum(recalls) / 2, abs(recalls[0] - recalls[1]) / 2**0.5
+    (row,) = [line for line in markdown.splitlines() if line.startswith("| lightgcn | 2 |")]
+    assert f"{mean:.4f} ± {deviation:.4f}" in row
+    best = max(
+        ("popularity", "item_knn", "lightgcn", "lightgcn-flat"),
+        key=lambda label: sum(
+            results[label, seed]["test"]["ndcg@5"]
+            for seed in ((3, 4) if label.startswith("light") else (3, 3))
+        ),
+    )
+    (row,) = [line for line in markdown.splitlines() if line.startswith(f"| {best} |")][:1]
+    assert "**" in row
+    assert "Preliminary: fewer than 5 seeds of lightgcn, lightgcn-flat" in markdown
+    assert "### Ablation of lightgcn" in markdown and "### Paired tests" in markdown
+    users = {
+        label: [c.per_user["recall@10"] for c in cells if c.entry.label == label]
+        for label in ("lightgcn", "lightgcn-flat")
+    }
+    test = paired_test(*(torch.stack(u).double().mean(dim=0).numpy() for u in users.values()))
+    assert f"| {test.difference:+.4f} | {test.low:+.4f} to {test.high:+.4f} |" in markdown
+    assert (out / "figures" / "tiny-curves.png").read_bytes().startswith(b"\x89PNG")
+    assert page.count("data:image/png;base64,") == 1 and "± " in page
+    assert json.loads((cells[0].folder / "cell.json").read_text())["data"] in markdown
