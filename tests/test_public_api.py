@@ -32,7 +32,9 @@ NAMES = {
         InteractionFolder SYNTHETIC_SIZES SyntheticMultimodal SyntheticSize
     """,
     "mentor_pyg.evaluation": """
-        METRICS full_ranking ranking_metrics
+        LIST_METRICS METRICS average_popularity cold_items coverage full_ranking gini
+        interactions_by_popularity items_by_popularity novelty per_user_metrics
+        ranking_metrics recall_by_item_group users_by_activity
     """,
     "mentor_pyg.experiments": """
         Cell Entry Paired Plan cells_of chosen_settings compare holm paired_test read_plan

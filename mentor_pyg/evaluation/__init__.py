@@ -1,5 +1,35 @@
-"""Full ranking of all items, in blocks, with PyG's metrics."""
+"""Full ranking of all items, in blocks: metrics by PyG, of all lists together, and by group."""
 
-from mentor_pyg.evaluation.ranking import METRICS, full_ranking, ranking_metrics
+from mentor_pyg.evaluation.accuracy import METRICS
+from mentor_pyg.evaluation.groups import (
+    cold_items,
+    interactions_by_popularity,
+    items_by_popularity,
+    recall_by_item_group,
+    users_by_activity,
+)
+from mentor_pyg.evaluation.lists import (
+    LIST_METRICS,
+    average_popularity,
+    coverage,
+    gini,
+    novelty,
+)
+from mentor_pyg.evaluation.ranking import full_ranking, per_user_metrics, ranking_metrics
 
-__all__ = ["METRICS", "full_ranking", "ranking_metrics"]
+__all__ = [
+    "LIST_METRICS",
+    "METRICS",
+    "average_popularity",
+    "cold_items",
+    "coverage",
+    "full_ranking",
+    "gini",
+    "interactions_by_popularity",
+    "items_by_popularity",
+    "novelty",
+    "per_user_metrics",
+    "ranking_metrics",
+    "recall_by_item_group",
+    "users_by_activity",
+]

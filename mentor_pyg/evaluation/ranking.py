@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.metrics import (
-    LinkPredMAP,
-    LinkPredMetricCollection,
-    LinkPredNDCG,
-    LinkPredPrecision,
-    LinkPredRecall,
-)
 
-from mentor_pyg.data import Scorer, edge_label_index, num_items, num_users
-from mentor_pyg.graph import ItemLists
-from mentor_pyg.ops import rank_items, seen_items
-from mentor_pyg.ops.ranking import check_integer
+from mentor_pyg.data import Scorer, edge_label_index, num_items
+from mentor_pyg.evaluation.accuracy import METRICS, UserMeans, check_metrics, user_values
+from mentor_pyg.evaluation.blocks import check_lengths, ranked_blocks
+from mentor_pyg.evaluation.lists import LIST_METRICS, ListCounts
 from mentor_pyg.typing import Split
 
-__all__ = ["METRICS", "full_ranking", "ranking_metrics"]
-
-METRICS = {
-    "recall": LinkPredRecall,
-    "ndcg": LinkPredNDCG,
-    "precision": LinkPredPrecision,
-    "map": LinkPredMAP,
-}
-"""The metrics by the first half of their key, *e.g.* ``"recall@20"``."""
-
-_USERS_AT_ONCE = 2**16  # Bounds the memory of the metrics; most datasets are measured at once.
+__all__ = ["full_ranking", "per_user_metrics", "ranking_metrics"]
 
 
 def full_ranking(
@@ -45,7 +27,7 @@ def full_ranking(
     keep_cold_users: bool = False,
     batch_size: int = 1024,
 ) -> dict[str, float]:
-    """Rank all items for all users of a split and average the metrics over users.
+    """Rank all items for all users of a split, and measure the lists.
 
     Items that a user interacted with in training are left out of the user's ranking; those of
     other splits are not, as in the field's published results.
@@ -56,37 +38,82 @@ def full_ranking(
         data: The dataset.
         split: ``"val"`` or ``"test"``.
         k: The lengths of ranking to measure.
-        metrics: Names among :data:`METRICS`.
+        metrics: Names among :data:`METRICS`, which are averaged over the ranked users, and
+            :data:`LIST_METRICS`, which are of all their lists together.
         keep_cold_users: Whether to count users without train interactions, whom a model knows
             nothing about. Published results leave them out, as this does by default.
         batch_size: Users ranked at a time.
 
     Returns:
-        The averages under keys such as ``"recall@20"``.
+        The values under keys such as ``"recall@20"``.
 
     Raises:
         TypeError: If ``scorer`` is none, or a ``k`` is no integer.
         ValueError: If an argument is out of range, the scores cannot be ranked or no user is
             left to rank.
     """
-    if split not in ("val", "test"):
-        raise ValueError(f"'split' needs to be 'val' or 'test' (got {split!r})")
-    lengths = _lengths(k, num_items(data))
-    _check_fits(scorer, data)
-    seen = seen_items(data, ("train",))
-    labels = ItemLists.from_edge_index(edge_label_index(data, split), num_users(data))
-    wanted = labels.count > 0
-    if not keep_cold_users:
-        wanted &= seen.count > 0
-    users = wanted.nonzero()[:, 0]
-    if users.numel() == 0:
-        raise ValueError(f"no user of the {split} split is left to rank")
+    check_metrics(metrics, [*METRICS, *LIST_METRICS])
+    lengths = check_lengths(k, num_items(data))
+    item = edge_label_index(data, "train")[1]
+    interactions = torch.bincount(item, minlength=num_items(data))
+    means = UserMeans(lengths, [name for name in metrics if name in METRICS], item.device)
+    counts = ListCounts(lengths, [name for name in metrics if name in LIST_METRICS], interactions)
+    for block in ranked_blocks(
+        scorer, data, split, max(lengths), keep_cold_users=keep_cold_users, batch_size=batch_size
+    ):
+        means.update(block.item, block.labels)
+        counts.update(block.item, block.score)
+    found = means.compute() | counts.compute()
+    return {f"{name}@{length}": found[f"{name}@{length}"] for name in metrics for length in lengths}
 
-    collection = _collection(lengths, metrics, users.device)
-    for some in users.split(_USERS_AT_ONCE):
-        ranked, _ = rank_items(scorer, some, max(lengths), seen, batch_size=batch_size)
-        _update(collection, ranked.to(users.device), torch.stack(labels.of(some)))
-    return {key: float(value) for key, value in collection.compute().items()}
+
+def per_user_metrics(
+    scorer: Scorer,
+    data: HeteroData,
+    split: Split = "test",
+    k: Sequence[int] | int = (10, 20),
+    metrics: Sequence[str] = tuple(METRICS),
+    *,
+    keep_cold_users: bool = False,
+    batch_size: int = 1024,
+) -> dict[str, Tensor]:
+    """Rank as :func:`full_ranking` does, and return the value of every user.
+
+    It is what paired tests of two models are made of: the users and their order depend on the data
+    and the split alone.
+
+    Args:
+        scorer: What scores the items.
+        data: The dataset.
+        split: ``"val"`` or ``"test"``.
+        k: The lengths of ranking to measure.
+        metrics: Names among :data:`METRICS`.
+        keep_cold_users: Whether to rank users without train interactions.
+        batch_size: Users ranked at a time.
+
+    Returns:
+        The ranked users under ``"user"``, ascending ids, and their values under keys such as
+        ``"recall@20"`` in float64, all ``[num_ranked]``. Means of the values are what
+        :func:`full_ranking` returns.
+
+    Raises:
+        TypeError: As :func:`full_ranking` does.
+        ValueError: Likewise, and if a metric has no value per user.
+    """
+    if not isinstance(metrics, str) and (shared := [m for m in metrics if m in LIST_METRICS]):
+        raise ValueError(
+            f"'metrics' needs names among {list(METRICS)}, which each user has a value of (got "
+            f"{shared}, of all lists together); leave these to full_ranking"
+        )
+    check_metrics(metrics, list(METRICS))
+    lengths = check_lengths(k, num_items(data))
+    parts: list[dict[str, Tensor]] = []
+    for block in ranked_blocks(
+        scorer, data, split, max(lengths), keep_cold_users=keep_cold_users, batch_size=batch_size
+    ):
+        values = user_values(block.item, block.labels, lengths, metrics)
+        parts.append({"user": block.user, **values})
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
 def ranking_metrics(
@@ -106,59 +133,7 @@ def ranking_metrics(
     """
     if max(k) > ranked.size(1):
         raise ValueError(f"'ranked' holds {ranked.size(1)} items per user, but 'k' asks {max(k)}")
-    collection = _collection(k, metrics, ranked.device)
-    _update(collection, ranked, labels)
-    return {key: float(value) for key, value in collection.compute().items()}
-
-
-def _lengths(k: Sequence[int] | int, num_items: int) -> list[int]:
-    several = k if isinstance(k, Iterable) else (k,)
-    lengths = [check_integer("k", length) for length in several]
-    if not lengths or not 0 < min(lengths) <= max(lengths) <= num_items:
-        raise ValueError(
-            f"'k' needs positive integers up to the number of items, {num_items} "
-            f"(got {tuple(lengths)})"
-        )
-    return lengths
-
-
-def _check_fits(scorer: Scorer, data: HeteroData) -> None:
-    if not isinstance(scorer, Scorer):
-        raise TypeError(
-            f"'scorer' needs to have num_users, num_items and scores(user), as model.encode(data) "
-            f"has (got {type(scorer).__name__})"
-        )
-    got = (scorer.num_users, scorer.num_items)
-    if got != (num_users(data), num_items(data)):
-        raise ValueError(
-            f"'scorer' is of {got[0]} users and {got[1]} items, but 'data' has {num_users(data)} "
-            f"and {num_items(data)}"
-        )
-
-
-def _collection(
-    k: Sequence[int], metrics: Sequence[str], device: torch.device
-) -> LinkPredMetricCollection:
-    if isinstance(metrics, str) or not metrics:
-        raise ValueError(f"'metrics' needs a sequence of names (got {metrics!r})")
-    if unknown := sorted(set(metrics).difference(METRICS)):
-        raise ValueError(f"'metrics' needs names among {list(METRICS)} (got {unknown})")
-    with _double_precision():
-        found = {f"{m}@{n}": METRICS[m](k=n) for m in metrics for n in k}
-        return LinkPredMetricCollection(found).to(device)
-
-
-def _update(collection: LinkPredMetricCollection, ranked: Tensor, labels: Tensor) -> None:
-    with _double_precision():
-        collection.update(ranked, labels)
-
-
-@contextmanager
-def _double_precision() -> Iterator[None]:
-    """PyG's metrics count in the default dtype; in float32 the averages are off by 1e-8."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+    check_metrics(metrics, list(METRICS))
+    means = UserMeans(k, metrics, ranked.device)
+    means.update(ranked, labels)
+    return means.compute()

@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, ITEM, USER, Representations, edge_label_index
 from mentor_pyg.datasets import SyntheticMultimodal
-from mentor_pyg.evaluation import METRICS, full_ranking, ranking, ranking_metrics
+from mentor_pyg.evaluation import METRICS, blocks, full_ranking, ranking_metrics
 from mentor_pyg.typing import Split
 
 
@@ -108,7 +108,7 @@ def test_blocks_do_not_matter(
 ) -> None:
     reps = representations(data)
     expected = full_ranking(reps, data)
-    monkeypatch.setattr(ranking, "_USERS_AT_ONCE", at_once)
+    monkeypatch.setattr(blocks, "_USERS_AT_ONCE", at_once)
     actual = full_ranking(reps, data, batch_size=batch_size)
     assert actual == pytest.approx(expected, rel=0, abs=1e-12)
 
