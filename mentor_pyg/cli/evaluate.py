@@ -5,26 +5,55 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mentor_pyg.cli.tables import original_ids, table_writer
 from mentor_pyg.cli.trained import open_run
 
 if TYPE_CHECKING:
+    import pandas as pd
     from jsonargparse import ArgumentParser
+    from torch import Tensor
+    from torch_geometric.data import HeteroData
 
 __all__ = ["add_arguments", "run"]
 
 
-def run(run: Path, data: Path | None, split: Literal["val", "test"], k: str, metrics: str) -> None:
+def run(
+    run: Path,
+    data: Path | None,
+    split: Literal["val", "test"],
+    k: str,
+    metrics: str,
+    per_user: Path | None,
+    force: bool,
+) -> None:
     """Rank a split by the model of a run folder.
 
-    Items that users interacted with in training are left out, and so are users without any.
+    Items that users interacted with in training are left out, and so are users without any. The
+    table per user has the metrics that a user has a value of: not coverage, gini, novelty and
+    average_popularity, which are of all lists together.
     """
     lengths = [_integer(part) for part in k.split(",")]
+    write = None if per_user is None else table_writer(per_user, force, "per-user")
     scorer, dataset = open_run(run, data)
-    from mentor_pyg.evaluation import full_ranking
+    from mentor_pyg.evaluation.ranking import measured
 
-    found = full_ranking(scorer, dataset, split, lengths, metrics=metrics.split(","))
+    found, of_users = measured(
+        scorer, dataset, split, lengths, metrics.split(","), per_user=write is not None
+    )
+    width = max(14, *(len(key) + 2 for key in found))
     for key, value in found.items():
-        print(f"{key:14}{value:.4f}")
+        print(f"{key:{width}}{value:.4f}")
+    if write is not None:
+        write(iter([_table(of_users, dataset)]))
+
+
+def _table(values: dict[str, Tensor], data: HeteroData) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame({key: value.numpy() for key, value in values.items()})
+    if (names := original_ids(data).get("user")) is not None:
+        frame["user"] = names[frame["user"]]
+    return frame
 
 
 def _integer(text: str) -> int:
@@ -51,5 +80,13 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
         type=str,
         default="recall,ndcg",
         metavar="NAME,...",
-        help="among recall, ndcg, precision and map [recall,ndcg]",
+        help="among recall, ndcg, precision, map, coverage, gini, novelty and average_popularity "
+        "[recall,ndcg]",
     )
+    parser.add_argument(
+        "--per-user",
+        type=Path | None,
+        metavar="FILE",
+        help='also write every user\'s values to a .csv file, or a .parquet file (extra "parquet")',
+    )
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")

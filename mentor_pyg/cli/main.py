@@ -34,7 +34,8 @@ COMMANDS = {
         "train a model, choose its epoch on validation, report it on test",
     ),
     "evaluate": _Command(
-        "RUN [--data DIR] [--split val|test] [--k 10,20] [--metrics recall,ndcg]",
+        "RUN [--data DIR] [--split val|test] [--k 10,20]\n"
+        "       [--metrics recall,ndcg] [--per-user FILE.csv|FILE.parquet] [--force]",
         "rank a split by the model of a run folder",
     ),
     "recommend": _Command(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
+from mentor_pyg.cli.tables import original_ids, table_writer, write_csv
 from mentor_pyg.cli.trained import open_run
-from mentor_pyg.dependencies import require
-from mentor_pyg.files import replaced_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,36 +43,13 @@ def run(
     """
     if (user is None) is not all:
         raise ValueError("'recommend' needs users: either --user ID ... or --all")
-    write = _writer(out, force)
+    write = partial(write_csv, sys.stdout) if out is None else table_writer(out, force, "out")
     scorer, dataset = open_run(run, data)
     from mentor_pyg.ops import seen_items
 
     splits = None if exclude is None else cast("list[Split]", [s for s in exclude.split(",") if s])
     seen = seen_items(dataset, splits)
-    blocks = _blocks(scorer, dataset, _users(user, dataset), k, seen)
-    if out is None:
-        _write_csv(sys.stdout, blocks)
-        return
-    with replaced_whole(out) as partial:
-        write(partial, blocks)
-    print(f"written to {out}")
-
-
-def _writer(out: Path | None, force: bool) -> Any:
-    """Return what writes the file, or raise if it cannot be written."""
-    if out is None:
-        return _write_csv
-    if out.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"'out' needs to end in .csv or .parquet (got {out})")
-    if out.exists() and not force:
-        raise FileExistsError(f"{out} exists; give --force to replace it, or another name")
-    if out.suffix == ".csv":
-        return _write_csv
-    try:
-        require("pyarrow", extra="parquet", purpose="Writing Parquet")
-    except ImportError as error:
-        raise ValueError(f"{error}, or write a .csv file") from error
-    return _write_parquet
+    write(_blocks(scorer, dataset, _users(user, dataset), k, seen))
 
 
 def _users(user: list[str] | None, data: HeteroData) -> Tensor:
@@ -96,14 +72,11 @@ def _blocks(
     scorer: Scorer, data: HeteroData, user: Tensor, k: int, seen: ItemLists
 ) -> Iterator[pd.DataFrame]:
     """Yield the recommendations for some users at a time, so that memory stays bounded."""
-    import numpy as np
     import pandas as pd
 
-    from mentor_pyg.data import ITEM, USER
     from mentor_pyg.ops import recommend_items
 
-    raw_ids = {side: data[side].get("raw_id") for side in (USER, ITEM)}
-    names = {side: np.asarray(ids) for side, ids in raw_ids.items() if ids is not None}
+    names = original_ids(data)
     for some in user.split(max(1, _ROWS // max(k, 1))):
         item, score = recommend_items(scorer, some, k, seen)
         row, rank = (item >= 0).nonzero(as_tuple=True)
@@ -113,21 +86,6 @@ def _blocks(
         for side, ids in names.items():
             frame[side] = ids[frame[side]]
         yield frame
-
-
-def _write_csv(file: Any, blocks: Iterator[pd.DataFrame]) -> None:
-    for number, frame in enumerate(blocks):
-        mode, header = ("a", False) if number else ("w", True)
-        frame.to_csv(file, mode=mode, header=header, index=False)
-
-
-def _write_parquet(path: Path, blocks: Iterator[pd.DataFrame]) -> None:
-    table_of = importlib.import_module("pyarrow").Table.from_pandas
-    first = table_of(next(blocks), preserve_index=False)
-    with importlib.import_module("pyarrow.parquet").ParquetWriter(path, first.schema) as writer:
-        writer.write_table(first)
-        for frame in blocks:
-            writer.write_table(table_of(frame, schema=first.schema, preserve_index=False))
 
 
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:

@@ -17,7 +17,7 @@ from torch_geometric.metrics import (
 )
 from torch_geometric.metrics.link_pred import LinkPredMetricData
 
-__all__ = ["METRICS", "UserMeans", "check_metrics", "user_values"]
+__all__ = ["METRICS", "UserMeans", "UserValues", "check_metrics"]
 
 METRICS = {
     "recall": LinkPredRecall,
@@ -57,15 +57,33 @@ class UserMeans:
         return {key: float(value) for key, value in self._collection.compute().items()}
 
 
-def user_values(
-    ranked: Tensor, labels: Tensor, k: Sequence[int], metrics: Sequence[str]
-) -> dict[str, Tensor]:
-    """Return what :class:`UserMeans` takes the means of, ``[num_users]`` each, in float64."""
-    # A metric's `update` keeps only sums; what it sums is in the method that subclasses define.
-    with _double_precision():
-        shared = LinkPredMetricData(ranked, labels)
-        found = _metrics_of(k, metrics)
-        return {key: metric.to(ranked.device)._compute(shared) for key, metric in found.items()}
+class UserValues:
+    """Keeps what :class:`UserMeans` takes the means of.
+
+    Args:
+        k: The lengths of ranking.
+        metrics: Names among :data:`METRICS`; if there is none, nothing is kept.
+    """
+
+    def __init__(self, k: Sequence[int], metrics: Sequence[str]) -> None:
+        self._k, self._metrics = k, metrics
+        self._parts: list[dict[str, Tensor]] = []
+
+    def update(self, user: Tensor, ranked: Tensor, labels: Tensor) -> None:
+        """Add users ``[num_users]``, with items and labels as :class:`UserMeans` takes them."""
+        if not self._metrics:
+            return
+        # A metric's `update` keeps only sums; what it sums is in the method that subclasses define.
+        with _double_precision():
+            shared = LinkPredMetricData(ranked, labels)
+            found = _metrics_of(self._k, self._metrics)
+            values = {key: one.to(ranked.device)._compute(shared) for key, one in found.items()}
+        self._parts.append({"user": user, **values})
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return the users under ``"user"``, and their values in float64 ``[num_users]`` each."""
+        keys = self._parts[0] if self._parts else ()
+        return {key: torch.cat([part[key] for part in self._parts]) for key in keys}
 
 
 def check_metrics(metrics: Sequence[str], known: Sequence[str]) -> None:

@@ -105,7 +105,7 @@ def recall_by_item_group(
         scorer: What scores the items.
         data: The dataset.
         group: The group of every item ``[num_items]``, counted from 0, *e.g.* that of
-            :func:`items_by_popularity`.
+            :func:`items_by_popularity`, or :func:`cold_items` (group 1).
         split: ``"val"`` or ``"test"``.
         k: The lengths of ranking to measure.
         keep_cold_users: Whether to count users without train interactions.
@@ -120,7 +120,7 @@ def recall_by_item_group(
         ValueError: Likewise, and if ``group`` is none of this data.
     """
     lengths = check_lengths(k, num_items(data))
-    group = _check_group(group, num_items(data)).to(edge_label_index(data, split).device)
+    group = _check_group(group, num_items(data)).to(edge_label_index(data, "train").device)
     num_groups = int(group.max()) + 1
     means = [UserMeans(lengths, ["recall"], group.device) for _ in range(num_groups)]
     users, interactions = (group.new_zeros(num_groups) for _ in range(2))

@@ -58,7 +58,7 @@ def gini(recommended: Tensor) -> Tensor:
     size = count.numel()
     rank = torch.arange(1, size + 1, device=count.device)
     unequal = ((2 * rank - size - 1) * count).sum()  # of integers, and so exact
-    return unequal.double() / (max(size - 1, 1) * count.sum().clamp(min=1))
+    return unequal.double() / (max(size - 1, 1) * count.sum().clamp(min=1).double())
 
 
 def novelty(recommended: Tensor, interactions: Tensor) -> Tensor:

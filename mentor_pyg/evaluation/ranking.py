@@ -9,12 +9,12 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import Scorer, edge_label_index, num_items
-from mentor_pyg.evaluation.accuracy import METRICS, UserMeans, check_metrics, user_values
+from mentor_pyg.evaluation.accuracy import METRICS, UserMeans, UserValues, check_metrics
 from mentor_pyg.evaluation.blocks import check_lengths, ranked_blocks
 from mentor_pyg.evaluation.lists import LIST_METRICS, ListCounts
 from mentor_pyg.typing import Split
 
-__all__ = ["full_ranking", "per_user_metrics", "ranking_metrics"]
+__all__ = ["full_ranking", "measured", "per_user_metrics", "ranking_metrics"]
 
 
 def full_ranking(
@@ -52,19 +52,10 @@ def full_ranking(
         ValueError: If an argument is out of range, the scores cannot be ranked or no user is
             left to rank.
     """
-    check_metrics(metrics, [*METRICS, *LIST_METRICS])
-    lengths = check_lengths(k, num_items(data))
-    item = edge_label_index(data, "train")[1]
-    interactions = torch.bincount(item, minlength=num_items(data))
-    means = UserMeans(lengths, [name for name in metrics if name in METRICS], item.device)
-    counts = ListCounts(lengths, [name for name in metrics if name in LIST_METRICS], interactions)
-    for block in ranked_blocks(
-        scorer, data, split, max(lengths), keep_cold_users=keep_cold_users, batch_size=batch_size
-    ):
-        means.update(block.item, block.labels)
-        counts.update(block.item, block.score)
-    found = means.compute() | counts.compute()
-    return {f"{name}@{length}": found[f"{name}@{length}"] for name in metrics for length in lengths}
+    found, _ = measured(
+        scorer, data, split, k, metrics, keep_cold_users=keep_cold_users, batch_size=batch_size
+    )
+    return found
 
 
 def per_user_metrics(
@@ -98,22 +89,58 @@ def per_user_metrics(
 
     Raises:
         TypeError: As :func:`full_ranking` does.
-        ValueError: Likewise, and if a metric has no value per user.
+        ValueError: Likewise, and if a metric is of all lists together.
     """
-    if not isinstance(metrics, str) and (shared := [m for m in metrics if m in LIST_METRICS]):
-        raise ValueError(
-            f"'metrics' needs names among {list(METRICS)}, which each user has a value of (got "
-            f"{shared}, of all lists together); leave these to full_ranking"
-        )
     check_metrics(metrics, list(METRICS))
+    _, values = measured(
+        scorer,
+        data,
+        split,
+        k,
+        metrics,
+        per_user=True,
+        keep_cold_users=keep_cold_users,
+        batch_size=batch_size,
+    )
+    return values
+
+
+def measured(
+    scorer: Scorer,
+    data: HeteroData,
+    split: Split,
+    k: Sequence[int] | int,
+    metrics: Sequence[str],
+    *,
+    per_user: bool = False,
+    keep_cold_users: bool = False,
+    batch_size: int = 1024,
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Return both, in one pass: what :func:`full_ranking` does and :func:`per_user_metrics`.
+
+    The second holds the metrics that have values per user, and nothing without ``per_user``.
+    """
+    check_metrics(metrics, [*METRICS, *LIST_METRICS])
+    of_users, of_lists = ([m for m in metrics if m in some] for some in (METRICS, LIST_METRICS))
+    if per_user and not of_users:
+        raise ValueError(
+            f"'metrics' needs one that each user has a value of, among {list(METRICS)} (got "
+            f"{list(metrics)}, of all lists together)"
+        )
     lengths = check_lengths(k, num_items(data))
-    parts: list[dict[str, Tensor]] = []
+    item = edge_label_index(data, "train")[1]
+    means = UserMeans(lengths, of_users, item.device)
+    values = UserValues(lengths, of_users if per_user else ())
+    counts = ListCounts(lengths, of_lists, torch.bincount(item, minlength=num_items(data)))
     for block in ranked_blocks(
         scorer, data, split, max(lengths), keep_cold_users=keep_cold_users, batch_size=batch_size
     ):
-        values = user_values(block.item, block.labels, lengths, metrics)
-        parts.append({"user": block.user, **values})
-    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+        means.update(block.item, block.labels)
+        values.update(block.user, block.item, block.labels)
+        counts.update(block.item, block.score)
+    found = means.compute() | counts.compute()
+    keys = [f"{name}@{length}" for name in metrics for length in lengths]
+    return {key: found[key] for key in keys}, values.compute()
 
 
 def ranking_metrics(

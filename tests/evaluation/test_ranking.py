@@ -9,34 +9,24 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, ITEM, USER, Representations, edge_label_index
-from mentor_pyg.datasets import SyntheticMultimodal
-from mentor_pyg.evaluation import METRICS, blocks, full_ranking, ranking_metrics
+from mentor_pyg.data import INTERACTS, Representations, edge_label_index
+from mentor_pyg.evaluation import (
+    LIST_METRICS,
+    METRICS,
+    blocks,
+    full_ranking,
+    per_user_metrics,
+    ranking_metrics,
+)
+from mentor_pyg.evaluation.ranking import measured
 from mentor_pyg.typing import Split
-
-
-def interactions(users: int, items: int, edges: dict[str, list[tuple[int, int]]]) -> HeteroData:
-    data = HeteroData()
-    data[USER].num_nodes, data[ITEM].num_nodes = users, items
-    for split, pairs in edges.items():
-        key = "edge_index" if split == "train" else f"{split}_edge_label_index"
-        data[INTERACTS][key] = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2).t()
-    return data
-
-
-def representations(data: HeteroData, seed: int = 0) -> Representations:
-    generator = torch.Generator().manual_seed(seed)
-    user, item = (
-        torch.randn(int(data[node].num_nodes), 6, generator=generator) for node in (USER, ITEM)
-    )
-    return Representations({"fused": user}, {"fused": item})
-
-
-def by_user(edges: Tensor) -> dict[int, set[int]]:
-    items = defaultdict(set)
-    for user, item in edges.t().tolist():
-        items[user].add(item)
-    return items
+from tests.evaluation.conftest import (
+    all_scores,
+    by_user,
+    interactions,
+    naive_lists,
+    representations,
+)
 
 
 def average_precision(hits: list[bool], relevant: int) -> float:
@@ -50,42 +40,29 @@ def normalised_gain(hits: list[bool], relevant: int) -> float:
     return sum(g for g, hit in zip(gain, hits, strict=True) if hit) / best
 
 
-def all_scores(reps: Representations) -> Tensor:
-    return reps.user["fused"].double() @ reps.item["fused"].double().t()
+def naive_values(
+    scores: Tensor, data: HeteroData, split: Split, k: int, keep_cold_users: bool = False
+) -> dict[str, list[float]]:
+    """Measure one user's list after the other."""
+    labels = by_user(edge_label_index(data, split))
+    values = defaultdict(list)
+    for user, ranked in naive_lists(scores, data, split, k, keep_cold_users).items():
+        relevant = labels[user]
+        hits = [item in relevant for item in ranked] + [False] * (k - len(ranked))
+        values["user"].append(user)
+        values[f"recall@{k}"].append(sum(hits) / len(relevant))
+        values[f"precision@{k}"].append(sum(hits) / k)
+        values[f"ndcg@{k}"].append(normalised_gain(hits, len(relevant)))
+        values[f"map@{k}"].append(average_precision(hits, len(relevant)))
+    return values
 
 
 def naive_ranking(
     scores: Tensor, data: HeteroData, split: Split, k: int, keep_cold_users: bool = False
 ) -> dict[str, float]:
-    """Sort all unseen items of one user after the other."""
-    seen, labels = by_user(data[INTERACTS].edge_index), by_user(edge_label_index(data, split))
-    score = scores.tolist()
-    values = defaultdict(list)
-    for user, relevant in labels.items():
-        if not seen[user] and not keep_cold_users:
-            continue
-        unseen = [i for i in range(len(score[user])) if i not in seen[user]]
-        ranked = sorted(unseen, key=lambda item, user=user: -score[user][item])[:k]
-        hits = [item in relevant for item in ranked] + [False] * (k - len(ranked))
-        values["recall"].append(sum(hits) / len(relevant))
-        values["precision"].append(sum(hits) / k)
-        values["ndcg"].append(normalised_gain(hits, len(relevant)))
-        values["map"].append(average_precision(hits, len(relevant)))
-    return {f"{metric}@{k}": fmean(value) for metric, value in values.items()}
-
-
-@pytest.fixture(scope="module")
-def data() -> HeteroData:
-    """Users 3 and 40 are cold; others have up to a handful of labels."""
-    data = SyntheticMultimodal("tiny", modalities=())[0]
-    store = data[INTERACTS]
-    warm = ~torch.isin(store.edge_index[0], torch.tensor([3, 40]))
-    store.edge_index = store.edge_index[:, warm]
-    store.test_edge_label_index = torch.cat(
-        [store.test_edge_label_index, store.val_edge_label_index[:, ::2]], dim=1
-    )
-    store.val_edge_label_index = store.val_edge_label_index[:, 1::2]
-    return data
+    """Return the means over users."""
+    values = naive_values(scores, data, split, k, keep_cold_users)
+    return {key: fmean(value) for key, value in values.items() if key != "user"}
 
 
 @pytest.mark.parametrize(
@@ -301,3 +278,97 @@ def test_refuses_metrics_that_are_no_names(metrics: str, tiny_data: HeteroData) 
     reps = Representations({"fused": torch.rand(60, 4)}, {"fused": torch.rand(80, 4)})
     with pytest.raises(ValueError, match="'metrics' needs a sequence of names"):
         full_ranking(reps, tiny_data, k=5, metrics=metrics)
+
+
+def test_the_default_set_is_of_users(data: HeteroData) -> None:
+    assert list(METRICS) == ["recall", "ndcg", "precision", "map"]
+    found = full_ranking(representations(data), data, k=5)
+    assert list(found) == ["recall@5", "ndcg@5", "precision@5", "map@5"]
+
+
+def test_all_metrics_in_the_order_asked_for(data: HeteroData) -> None:
+    reps = representations(data)
+    names = ("gini", "recall", "coverage", "map")
+    found = full_ranking(reps, data, k=(20, 5), metrics=names)
+    assert list(found) == [f"{name}@{k}" for name in names for k in (20, 5)]
+    assert found["map@5"] == full_ranking(reps, data, k=5)["map@5"]
+    assert found["gini@5"] == full_ranking(reps, data, k=5, metrics=["gini"])["gini@5"]
+
+
+@pytest.mark.parametrize(
+    ("split", "k", "keep_cold_users"),
+    [("val", 20, False), ("test", 1, False), ("test", 7, True), ("test", 80, False)],
+)
+def test_values_per_user_equal_naive_ones(
+    data: HeteroData, split: Split, k: int, keep_cold_users: bool
+) -> None:
+    reps = representations(data)
+    expected = naive_values(all_scores(reps), data, split, k, keep_cold_users)
+    found = per_user_metrics(reps, data, split, k, keep_cold_users=keep_cold_users)
+    assert found["user"].tolist() == expected["user"] == sorted(expected["user"])
+    assert (3 in expected["user"]) is keep_cold_users  # who is cold
+    assert list(found) == ["user", *(f"{metric}@{k}" for metric in METRICS)]
+    for key, value in found.items():
+        assert value.dtype == (torch.int64 if key == "user" else torch.float64)
+        assert value.tolist() == pytest.approx(expected[key], rel=0, abs=1e-12)
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_means_of_values_per_user_are_the_full_ranking(data: HeteroData, split: Split) -> None:
+    reps = representations(data)
+    values = per_user_metrics(reps, data, split)
+    expected = full_ranking(reps, data, split)
+    del values["user"]
+    means = {key: float(value.mean()) for key, value in values.items()}
+    assert means == pytest.approx(expected, rel=1e-15, abs=0)
+
+
+@pytest.mark.parametrize("at_once", [7, 2**16])
+def test_values_per_user_do_not_depend_on_blocks(
+    data: HeteroData, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reps = representations(data)
+    expected = per_user_metrics(reps, data, k=(5, 20))
+    monkeypatch.setattr(blocks, "_USERS_AT_ONCE", at_once)
+    found = per_user_metrics(reps, data, k=(5, 20), batch_size=3)
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[key], expected[key]) for key in found)
+
+
+class Counting(Distances):
+    """Counts how often each user is scored."""
+
+    def __init__(self, num_users: int, num_items: int) -> None:
+        super().__init__(torch.rand(num_users, 3), torch.rand(num_items, 3))
+        self.users: list[int] = []
+
+    def scores(self, user: Tensor) -> Tensor:
+        self.users += user.tolist()
+        return super().scores(user)
+
+
+def test_all_is_measured_in_one_pass(data: HeteroData) -> None:
+    scorer = Counting(60, 80)
+    names = (*METRICS, *LIST_METRICS)
+    found, values = measured(scorer, data, "test", (5, 10), names, per_user=True)
+    assert scorer.users == values["user"].tolist()
+    assert found == full_ranking(scorer, data, k=(5, 10), metrics=names)
+    assert list(values) == ["user", *(f"{metric}@{k}" for metric in METRICS for k in (5, 10))]
+    assert values["map@10"].equal(per_user_metrics(scorer, data)["map@10"])
+
+
+def test_metrics_without_values_per_user(data: HeteroData) -> None:
+    reps = representations(data)
+    with pytest.raises(ValueError, match=r"'metrics' needs names among .* \(got \['gini'\]\)"):
+        per_user_metrics(reps, data, metrics=["recall", "gini"])
+    message = r"'metrics' needs one that each user has a value of, among .*\['gini'\], of all lists"
+    with pytest.raises(ValueError, match=message):
+        measured(reps, data, "test", 5, ["gini"], per_user=True)
+    assert measured(reps, data, "test", 5, ["recall", "gini"])[1] == {}
+
+
+def test_made_rankings_have_no_metrics_of_all_lists() -> None:
+    ranked = torch.tensor([[4, 1, 0]])
+    with pytest.raises(ValueError, match=r"'metrics' needs names among .* \(got \['gini'\]\)"):
+        ranking_metrics(ranked, torch.tensor([[0], [1]]), (1,), ["gini"])
