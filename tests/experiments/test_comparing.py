@@ -161,7 +161,7 @@ def test_report(write_plan: Write, out: Path) -> None:
     results = {(cell.entry.label, cell.seed): cell.result or {} for cell in cells}
     recalls = [results["lightgcn", seed]["test"]["recall@10"] for seed in (3, 4)]
     mean, deviation = sum(recalls) / 2, abs(recalls[0] - recalls[1]) / 2**0.5
-    (row,) = [line for line in markdown.splitlines() if line.startswith("| lightgcn | 2 |")]
+    row = next(line for line in markdown.splitlines() if line.startswith("| lightgcn | 2 |"))
     assert f"{mean:.4f} ± {deviation:.4f}" in row
     best = max(
         ("popularity", "item_knn", "lightgcn", "lightgcn-flat"),
@@ -170,7 +170,7 @@ def test_report(write_plan: Write, out: Path) -> None:
             for seed in ((3, 4) if label.startswith("light") else (3, 3))
         ),
     )
-    (row,) = [line for line in markdown.splitlines() if line.startswith(f"| {best} |")][:1]
+    row = next(line for line in markdown.splitlines() if line.startswith(f"| {best} |"))
     assert "**" in row
     assert "Preliminary: fewer than 5 seeds of lightgcn, lightgcn-flat" in markdown
     assert "### Ablation of lightgcn" in markdown and "### Paired tests" in markdown
