@@ -28,6 +28,7 @@ from tests.evaluation.conftest import (
 )
 
 AT_LEAST = (1, 3, 6)
+FRACTION: Any = (1.5,)
 
 
 def naive_bins(node: Tensor, count: int, at_least: tuple[int, ...]) -> list[int]:
@@ -62,7 +63,7 @@ def test_refuses_bins(data: HeteroData, at_least: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match=r"'at_least' needs ascending numbers .* from 1 on"):
             function(data, at_least)
     with pytest.raises(TypeError, match="'at_least' needs to be an integer"):
-        users_by_activity(data, (1.5,))  # type: ignore[arg-type]
+        users_by_activity(data, FRACTION)
 
 
 def naive_recall(
