@@ -144,6 +144,7 @@ def recall_by_item_group(
 
 
 def _check_group(group: Tensor, num_items: int) -> Tensor:
+    group = torch.as_tensor(group)  # as people may well give a list or an array
     if group.shape != (num_items,) or group.is_floating_point() or int(group.min()) < 0:
         raise ValueError(
             f"'group' needs the group of each of the {num_items} items, whole numbers from 0 on "

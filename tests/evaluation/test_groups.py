@@ -107,6 +107,8 @@ def test_recall_of_one_group_is_the_recall(data: HeteroData) -> None:
         )
         assert {key: float(found[key]) for key in whole} == whole
     assert int(found["interactions"]) == edge_label_index(data, "test").size(1)
+    listed: Any = [0] * 80
+    assert recall_by_item_group(reps, data, listed, keep_cold_users=True).keys() == found.keys()
 
 
 def test_warm_and_cold_items(data: HeteroData) -> None:

@@ -6,7 +6,14 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
-from mentor_pyg.evaluation import METRICS, full_ranking
+from mentor_pyg.evaluation import (
+    LIST_METRICS,
+    METRICS,
+    full_ranking,
+    items_by_popularity,
+    per_user_metrics,
+    recall_by_item_group,
+)
 from mentor_pyg.graph import Adjacency, knn_graph
 from mentor_pyg.models import MENTOR, MENTORConfig
 from mentor_pyg.ops import BACKENDS, Noise, propagate, propagate_layers
@@ -76,9 +83,17 @@ def test_ranking(data: HeteroData, tiny_data: HeteroData) -> None:
     user, item = torch.randn(num_users(data), 8), torch.randn(num_items(data), 8)
     reps = Representations({"fused": user}, {"fused": item})
     there = Representations({"fused": user.cuda()}, {"fused": item.cuda()})
-    expected = full_ranking(reps, tiny_data, "test", k=(5, 10), metrics=tuple(METRICS))
-    found = full_ranking(there, data, "test", k=(5, 10), metrics=tuple(METRICS))
+    metrics = (*METRICS, *LIST_METRICS)
+    expected = full_ranking(reps, tiny_data, "test", k=(5, 10), metrics=metrics)
+    found = full_ranking(there, data, "test", k=(5, 10), metrics=metrics)
     assert found == pytest.approx(expected)
+    values = per_user_metrics(reps, tiny_data)
+    for key, value in per_user_metrics(there, data).items():
+        torch.testing.assert_close(value.cpu(), values[key])
+    group = items_by_popularity(tiny_data, (1, 4))
+    recall = recall_by_item_group(reps, tiny_data, group)
+    for key, value in recall_by_item_group(there, data, group).items():
+        torch.testing.assert_close(value.cpu(), recall[key], equal_nan=True)
 
 
 def test_negatives(data: HeteroData) -> None:
