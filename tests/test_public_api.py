@@ -44,8 +44,8 @@ NAMES = {
         EmbeddingTables
     """,
     "mentor_pyg.graph": """
-        Adjacency ItemLists interaction_adjacency knn_graph merge_item_graphs
-        normalize_rows normalize_symmetric
+        Adjacency ItemLists Pruning interaction_adjacency knn_graph merge_item_graphs
+        normalize_rows normalize_symmetric prune_interactions
     """,
     "mentor_pyg.losses": """
         Moments SOFTMAX_BACKENDS Similarity Statistics bpr_loss cosine_loss
@@ -53,15 +53,15 @@ NAMES = {
     """,
     "mentor_pyg.models": """
         BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FittedModel ItemKNN
-        ItemKNNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MODELS Model
-        ModelConfig Objective Popularity PopularityConfig RP3Beta RP3BetaConfig
+        ItemKNNConfig LayerGCN LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig
+        MODELS Model ModelConfig Objective Popularity PopularityConfig RP3Beta RP3BetaConfig
         Recommender Step UserKNN UserKNNConfig adam build_model load_model ranking_terms
         register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation
         InteractionConv ItemSemanticConv LayeredPropagation ModalityEncoder
-        ModalityFusion encode_together
+        ModalityFusion RefinedPropagation encode_together
     """,
     "mentor_pyg.ops": """
         BACKENDS Backend FusedLayer Noise add_noise choose_backend propagate

@@ -6,13 +6,16 @@ from mentor_pyg.graph.item_lists import ItemLists
 from mentor_pyg.graph.knn import knn_graph
 from mentor_pyg.graph.merge import merge_item_graphs
 from mentor_pyg.graph.normalize import normalize_rows, normalize_symmetric
+from mentor_pyg.graph.pruning import Pruning, prune_interactions
 
 __all__ = [
     "Adjacency",
     "ItemLists",
+    "Pruning",
     "interaction_adjacency",
     "knn_graph",
     "merge_item_graphs",
     "normalize_rows",
     "normalize_symmetric",
+    "prune_interactions",
 ]

@@ -18,6 +18,7 @@ from mentor_pyg.models.fitted import (
     UserKNN,
     UserKNNConfig,
 )
+from mentor_pyg.models.layergcn import LayerGCN, LayerGCNConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
 from mentor_pyg.models.model import Model
@@ -38,6 +39,8 @@ __all__ = [
     "FittedModel",
     "ItemKNN",
     "ItemKNNConfig",
+    "LayerGCN",
+    "LayerGCNConfig",
     "LightGCN",
     "LightGCNConfig",
     "MENTORConfig",

@@ -12,7 +12,7 @@ from mentor_pyg.data import FUSED, INTERACTS, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.registry import register
-from mentor_pyg.nn import LayeredPropagation
+from mentor_pyg.nn import InteractionConv, LayeredPropagation
 
 __all__ = ["LightGCN", "LightGCNConfig"]
 
@@ -46,7 +46,7 @@ class LightGCN(BPRMF):
 
     def __init__(self, sizes: Sizes, config: LightGCNConfig | None = None) -> None:
         super().__init__(sizes, config)
-        self.propagation = LayeredPropagation(
+        self.propagation: InteractionConv = LayeredPropagation(
             self.config.num_layers, layer_readout="mean", backend=self.config.backend
         )
 

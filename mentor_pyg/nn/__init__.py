@@ -10,6 +10,7 @@ from mentor_pyg.nn.heads import (
     GraphPerturbation,
 )
 from mentor_pyg.nn.propagation import LayeredPropagation
+from mentor_pyg.nn.refined_propagation import RefinedPropagation
 
 __all__ = [
     "AlignmentLevel",
@@ -21,5 +22,6 @@ __all__ = [
     "LayeredPropagation",
     "ModalityEncoder",
     "ModalityFusion",
+    "RefinedPropagation",
     "encode_together",
 ]

@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import Batch
 from mentor_pyg.models import Draws, Recommender
+from mentor_pyg.sampling import mix_seed
 from mentor_pyg.training.loop import rank
 from mentor_pyg.typing import Split
 
@@ -21,24 +22,35 @@ class RecommenderModule(L.LightningModule):
 
     ``trainer.fit(RecommenderModule(model, data), BPRBatches(data), val_dataloaders=["val"])``
     logs terms under ``train/<term>`` and metrics, at the lengths ``k``, under ``val/<metric>``.
+    A model that draws a graph anew does so in every epoch, by ``seed`` and the epoch.
     """
 
     def __init__(
-        self, model: Recommender, data: HeteroData, lr: float = 1e-3, k: tuple[int, ...] = (10, 20)
+        self,
+        model: Recommender,
+        data: HeteroData,
+        lr: float = 1e-3,
+        k: tuple[int, ...] = (10, 20),
+        seed: int = 0,
     ) -> None:
         super().__init__()
         if len(objectives := model.objectives()) > 1:
             raise ValueError(f"{model.name} has {len(objectives)} objectives; use training.train")
         self.objective = objectives[0]
-        self.model, self.lr, self.k = model, lr, k
+        self.model, self.lr, self.k, self.seed = model, lr, k, seed
         self.data = model.transform(model.config)(data)
 
     def on_fit_start(self) -> None:  # noqa: D102
         self.data = self.data.to(self.device)
-        self.inputs = self.model.prepare(self.data)
+        self.inputs = self.epoch_inputs = self.model.prepare(self.data)
+
+    def on_train_epoch_start(self) -> None:  # noqa: D102
+        generator = torch.Generator(self.inputs.device)
+        generator.manual_seed(mix_seed(self.seed, self.current_epoch))
+        self.epoch_inputs = self.model.resample(self.inputs, self.current_epoch, generator)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: D102
-        terms = self.objective.terms(self.inputs, batch, Draws())
+        terms = self.objective.terms(self.epoch_inputs, batch, Draws())
         self.log_dict({f"train/{name}": term.detach() for name, term in terms.items()})
         return torch.stack(list(terms.values())).sum()
 

@@ -22,6 +22,7 @@ from mentor_pyg.models import (
     Draws,
     FittedModel,
     ItemKNN,
+    LayerGCN,
     LightGCN,
     Model,
     Popularity,
@@ -34,7 +35,7 @@ from mentor_pyg.models import (
 from mentor_pyg.sampling import Batch, BPRBatches
 from tests.models.outsiders import OUTSIDERS
 
-CLASSES = {cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, Content, *OUTSIDERS)}
+CLASSES = {cls.name: cls for cls in (MENTOR, LayerGCN, LightGCN, BPRMF, Content, *OUTSIDERS)}
 FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
 CHANGES = {
     **{name: {"embedding_dim": 8} for name in CLASSES},

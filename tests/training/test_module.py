@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
+from mentor_pyg.data import Inputs, Representations
 from mentor_pyg.evaluation import full_ranking
-from mentor_pyg.models import BPRMF, MENTOR, Draws
+from mentor_pyg.models import BPRMF, MENTOR, Draws, LayerGCN, LayerGCNConfig
 from mentor_pyg.sampling import BPRBatches
 from mentor_pyg.training.module import RecommenderModule
 from tests.models.outsiders import AdversarialMF
@@ -55,3 +56,20 @@ def test_step_is_on_the_sum_of_the_terms(tiny_data: HeteroData) -> None:
 def test_several_objectives_are_for_the_loop(tiny_data: HeteroData) -> None:
     with pytest.raises(ValueError, match=r"has 2 objectives; use training.train"):
         RecommenderModule(AdversarialMF.from_data(tiny_data), tiny_data)
+
+
+def test_a_trainer_trains_on_the_graph_of_the_epoch_and_ranks_on_all(
+    tiny_data: HeteroData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LayerGCN.from_data(tiny_data, LayerGCNConfig(prune_ratio=0.5))
+    num_edges, represent = [], LayerGCN.represent
+
+    def spy(self: LayerGCN, inputs: Inputs) -> Representations:
+        num_edges.append((self.training, inputs.graphs["interaction"].num_edges))
+        return represent(self, inputs)
+
+    monkeypatch.setattr(LayerGCN, "represent", spy)
+    module = RecommenderModule(model, tiny_data)
+    trainer().fit(module, BPRBatches(tiny_data, 512), val_dataloaders=["val"])
+    every_edge = module.inputs.graphs["interaction"].num_edges
+    assert num_edges == [(True, every_edge // 2), (False, every_edge)]
