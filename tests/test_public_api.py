@@ -46,13 +46,15 @@ NAMES = {
     "mentor_pyg.graph": """
         Adjacency ItemLists Pruning interaction_adjacency knn_graph merge_item_graphs
         normalize_rows normalize_symmetric prune_interactions
+        with_self_neighbours
     """,
     "mentor_pyg.losses": """
         Moments SOFTMAX_BACKENDS Similarity Statistics bpr_loss cosine_loss
         gaussian_alignment_loss info_nce moments softmax_loss softmax_unavailable
     """,
     "mentor_pyg.models": """
-        BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FittedModel ItemKNN
+        BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FREEDOM
+        FREEDOMConfig FittedModel ItemKNN
         ItemKNNConfig LayerGCN LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig
         MODELS Model ModelConfig Objective Popularity PopularityConfig RP3Beta RP3BetaConfig
         Recommender Step UserKNN UserKNNConfig adam build_model load_model ranking_terms
@@ -61,7 +63,7 @@ NAMES = {
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation
         InteractionConv ItemSemanticConv LayeredPropagation ModalityEncoder
-        ModalityFusion RefinedPropagation encode_together
+        ModalityFusion ModalityProjection RefinedPropagation encode_together
     """,
     "mentor_pyg.ops": """
         BACKENDS Backend FusedLayer Noise add_noise choose_backend propagate

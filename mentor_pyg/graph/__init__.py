@@ -7,6 +7,7 @@ from mentor_pyg.graph.knn import knn_graph
 from mentor_pyg.graph.merge import merge_item_graphs
 from mentor_pyg.graph.normalize import normalize_rows, normalize_symmetric
 from mentor_pyg.graph.pruning import Pruning, prune_interactions
+from mentor_pyg.graph.self_neighbours import with_self_neighbours
 
 __all__ = [
     "Adjacency",
@@ -18,4 +19,5 @@ __all__ = [
     "normalize_rows",
     "normalize_symmetric",
     "prune_interactions",
+    "with_self_neighbours",
 ]

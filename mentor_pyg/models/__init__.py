@@ -18,6 +18,7 @@ from mentor_pyg.models.fitted import (
     UserKNN,
     UserKNNConfig,
 )
+from mentor_pyg.models.freedom import FREEDOM, FREEDOMConfig
 from mentor_pyg.models.layergcn import LayerGCN, LayerGCNConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
@@ -30,12 +31,14 @@ from mentor_pyg.models.step import Step
 __all__ = [
     "BPRMF",
     "EASE",
+    "FREEDOM",
     "MENTOR",
     "MODELS",
     "BPRMFConfig",
     "CapturedStep",
     "Draws",
     "EASEConfig",
+    "FREEDOMConfig",
     "FittedModel",
     "ItemKNN",
     "ItemKNNConfig",

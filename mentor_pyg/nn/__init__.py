@@ -9,6 +9,7 @@ from mentor_pyg.nn.heads import (
     FeatureMasking,
     GraphPerturbation,
 )
+from mentor_pyg.nn.modality_projection import ModalityProjection
 from mentor_pyg.nn.propagation import LayeredPropagation
 from mentor_pyg.nn.refined_propagation import RefinedPropagation
 
@@ -22,6 +23,7 @@ __all__ = [
     "LayeredPropagation",
     "ModalityEncoder",
     "ModalityFusion",
+    "ModalityProjection",
     "RefinedPropagation",
     "encode_together",
 ]

@@ -17,6 +17,7 @@ from mentor_pyg.export import EmbeddingTables
 from mentor_pyg.models import (
     BPRMF,
     EASE,
+    FREEDOM,
     MENTOR,
     MODELS,
     Draws,
@@ -35,7 +36,9 @@ from mentor_pyg.models import (
 from mentor_pyg.sampling import Batch, BPRBatches
 from tests.models.outsiders import OUTSIDERS
 
-CLASSES = {cls.name: cls for cls in (MENTOR, LayerGCN, LightGCN, BPRMF, Content, *OUTSIDERS)}
+CLASSES = {
+    cls.name: cls for cls in (MENTOR, FREEDOM, LayerGCN, LightGCN, BPRMF, Content, *OUTSIDERS)
+}
 FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
 CHANGES = {
     **{name: {"embedding_dim": 8} for name in CLASSES},

@@ -16,6 +16,7 @@ from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import Recommender
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.features import check_has_modalities
 from mentor_pyg.models.mentor.config import MENTORConfig
 from mentor_pyg.models.mentor.id_tables import IDTables
 from mentor_pyg.models.mentor.item_graph import item_graph_transform, semantic_adjacency
@@ -68,11 +69,7 @@ class MENTOR(Recommender):
 
     def __init__(self, sizes: Sizes, config: MENTORConfig | None = None) -> None:
         super().__init__(sizes, config)
-        if not sizes.channels:
-            raise ValueError(
-                "MENTOR needs at least one modality; add features as data['item'].x_<modality>, "
-                "or train a model of interactions alone, such as LightGCN"
-            )
+        check_has_modalities("MENTOR", sizes)
         config, self.rules = self.config, RULES[self.config.semantics]
         self.modalities = tuple(sizes.channels)
         users, dim = self.num_users, config.embedding_dim
