@@ -57,8 +57,8 @@ NAMES = {
         FREEDOMConfig FittedModel ItemKNN
         ItemKNNConfig LayerGCN LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig
         MODELS Model ModelConfig Objective Popularity PopularityConfig RP3Beta RP3BetaConfig
-        Recommender Step UserKNN UserKNNConfig adam build_model load_model ranking_terms
-        register save_model
+        Recommender Step UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model
+        ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation

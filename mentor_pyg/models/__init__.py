@@ -27,6 +27,7 @@ from mentor_pyg.models.objective import Objective, adam
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import MODELS, build_model, register
 from mentor_pyg.models.step import Step
+from mentor_pyg.models.vbpr import VBPR, VBPRConfig
 
 __all__ = [
     "BPRMF",
@@ -34,6 +35,7 @@ __all__ = [
     "FREEDOM",
     "MENTOR",
     "MODELS",
+    "VBPR",
     "BPRMFConfig",
     "CapturedStep",
     "Draws",
@@ -58,6 +60,7 @@ __all__ = [
     "Step",
     "UserKNN",
     "UserKNNConfig",
+    "VBPRConfig",
     "adam",
     "build_model",
     "load_model",

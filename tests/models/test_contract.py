@@ -20,6 +20,7 @@ from mentor_pyg.models import (
     FREEDOM,
     MENTOR,
     MODELS,
+    VBPR,
     Draws,
     FittedModel,
     ItemKNN,
@@ -37,7 +38,7 @@ from mentor_pyg.sampling import Batch, BPRBatches
 from tests.models.outsiders import OUTSIDERS
 
 CLASSES = {
-    cls.name: cls for cls in (MENTOR, FREEDOM, LayerGCN, LightGCN, BPRMF, Content, *OUTSIDERS)
+    cls.name: cls for cls in (MENTOR, FREEDOM, LayerGCN, LightGCN, BPRMF, VBPR, Content, *OUTSIDERS)
 }
 FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
 CHANGES = {
