@@ -53,8 +53,8 @@ NAMES = {
         gaussian_alignment_loss info_nce moments softmax_loss softmax_unavailable
     """,
     "mentor_pyg.models": """
-        BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FREEDOM
-        FREEDOMConfig FittedModel ItemKNN
+        BM3 BM3Config BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig
+        FREEDOM FREEDOMConfig FittedModel ItemKNN
         ItemKNNConfig LayerGCN LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig
         MODELS Model ModelConfig Objective Popularity PopularityConfig RP3Beta RP3BetaConfig
         Recommender Step UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model

@@ -6,15 +6,17 @@ from torch import Tensor
 __all__ = ["cosine_loss"]
 
 
-def cosine_loss(prediction: Tensor, target: Tensor) -> Tensor:
+def cosine_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     r"""Return :math:`\mathrm{mean}_i\, (1 - \cos(\mathbf{p}_i, \mathbf{t}_i))`.
 
     Args:
         prediction: Predicted rows ``[N, d]``.
         target: Rows to point to ``[N, d]``; pass them detached to stop the gradient.
+        mask: Which rows count, bool ``[N]``; all if not given.
 
     Returns:
-        The mean over the rows, a scalar between 0 and 2. A zero row counts as 1.
+        The mean over the rows that count, a scalar between 0 and 2; 0 where none does. A zero row
+        counts as 1.
 
     Raises:
         ValueError: If the shapes differ.
@@ -24,4 +26,13 @@ def cosine_loss(prediction: Tensor, target: Tensor) -> Tensor:
             f"'prediction' and 'target' need one shape [N, d] "
             f"(got {list(prediction.shape)} and {list(target.shape)})"
         )
-    return 1 - F.cosine_similarity(prediction, target, dim=-1).mean()
+    cosine = F.cosine_similarity(prediction, target, dim=-1)
+    if mask is None:
+        return 1 - cosine.mean()
+    if mask.shape != cosine.shape:
+        raise ValueError(
+            f"'mask' needs the shape {list(cosine.shape)}, one entry for each row "
+            f"(got {list(mask.shape)})"
+        )
+    # By a count rather than by an index, whose shape would wait for the device.
+    return (1 - cosine).masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)

@@ -1,6 +1,7 @@
 """Models, trained and fitted ones, all through one protocol."""
 
 from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.bm3 import BM3, BM3Config
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.captured_step import CapturedStep
 from mentor_pyg.models.draws import Draws
@@ -30,12 +31,14 @@ from mentor_pyg.models.step import Step
 from mentor_pyg.models.vbpr import VBPR, VBPRConfig
 
 __all__ = [
+    "BM3",
     "BPRMF",
     "EASE",
     "FREEDOM",
     "MENTOR",
     "MODELS",
     "VBPR",
+    "BM3Config",
     "BPRMFConfig",
     "CapturedStep",
     "Draws",

@@ -36,7 +36,6 @@ class ModalityProjection(nn.Module):
     def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         """Return the projected rows."""
         out = nn.functional.linear(x, self.weight, self.bias)
-        # Not by a product, which would let a missing row's NaN through.
         return out if present is None else out.masked_fill(~present.unsqueeze(-1), 0.0)
 
     def extra_repr(self) -> str:

@@ -36,3 +36,14 @@ def test_gradient() -> None:
 def test_refuses_shapes_that_would_broadcast() -> None:
     with pytest.raises(ValueError, match=r"need one shape \[N, d\] \(got \[3, 4\] and \[1, 4\]\)"):
         cosine_loss(torch.ones(3, 4), torch.ones(1, 4))
+
+
+def test_mask_leaves_rows_out() -> None:
+    prediction, target = torch.randn(5, 3), torch.randn(5, 3)
+    mask = torch.tensor([True, False, False, True, True])
+    torch.testing.assert_close(
+        cosine_loss(prediction, target, mask), cosine_loss(prediction[mask], target[mask])
+    )
+    assert cosine_loss(prediction, target, torch.zeros(5, dtype=torch.bool)) == 0
+    with pytest.raises(ValueError, match=r"'mask' needs the shape \[5\], .* \(got \[5, 1\]\)"):
+        cosine_loss(prediction, target, mask[:, None])

@@ -15,6 +15,7 @@ from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
 from mentor_pyg.datasets import SyntheticMultimodal, SyntheticSize
 from mentor_pyg.export import EmbeddingTables
 from mentor_pyg.models import (
+    BM3,
     BPRMF,
     EASE,
     FREEDOM,
@@ -38,7 +39,8 @@ from mentor_pyg.sampling import Batch, BPRBatches
 from tests.models.outsiders import OUTSIDERS
 
 CLASSES = {
-    cls.name: cls for cls in (MENTOR, FREEDOM, LayerGCN, LightGCN, BPRMF, VBPR, Content, *OUTSIDERS)
+    cls.name: cls
+    for cls in (MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, Content, *OUTSIDERS)
 }
 FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
 CHANGES = {
