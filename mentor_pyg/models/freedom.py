@@ -78,8 +78,8 @@ class FREEDOM(Recommender):
     and do not rank. A merged graph of your own in the dataset is taken as it is.
 
     An item that lacks a modality has its other modalities' graphs weighed up, no neighbours if it
-    has none, and zeros for :math:`\mathbf{W}_m \mathbf{f}_i^m`. Users and
-    items without interactions have :math:`\hat{\mathbf{h}}_n = \mathbf{x}_n / (L + 1)`.
+    has none, and zeros for :math:`\mathbf{W}_m \mathbf{f}_i^m`. Users and items without
+    interactions have :math:`\hat{\mathbf{h}}_n = \mathbf{x}_n / (L + 1)`.
 
     The public code trains the features themselves too, from the data as they start, and adds a
     bias to their projection, which the loss takes off again; here features are data, and there is

@@ -88,7 +88,7 @@ def test_refuses_data(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "vbpr"}, r"'model' needs to be one of .* \(got 'vbpr'\)"),
+        ({"model": "nope"}, r"'model' needs to be one of .* \(got 'nope'\)"),
         ({"settings": {"layers": 3}}, r"MENTORConfig has no settings \['layers'\]; it has"),
         ({"settings": {"semantics": "both"}}, r"'semantics' needs to be .* \(got 'both'\)"),
         ({"settings": {"backend": "magic"}}, r"'backend' .*'magic'"),
