@@ -39,7 +39,7 @@ NAMES = {
     """,
     "mentor_pyg.graph": """
         Adjacency ItemLists interaction_adjacency knn_graph merge_item_graphs
-        normalize_rows normalize_symmetric
+        normalize_rows normalize_similarity normalize_symmetric with_self_neighbours
     """,
     "mentor_pyg.losses": """
         Moments SOFTMAX_BACKENDS Similarity Statistics bpr_loss cosine_loss
@@ -47,7 +47,7 @@ NAMES = {
     """,
     "mentor_pyg.models": """
         BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FittedModel ItemKNN
-        ItemKNNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MODELS Model
+        ItemKNNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MGCN MGCNConfig MODELS Model
         ModelConfig Objective Popularity PopularityConfig RP3Beta RP3BetaConfig
         Recommender Step UserKNN UserKNNConfig adam build_model load_model ranking_terms
         register save_model

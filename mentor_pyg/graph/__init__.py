@@ -3,9 +3,9 @@
 from mentor_pyg.graph.adjacency import Adjacency
 from mentor_pyg.graph.interactions import interaction_adjacency
 from mentor_pyg.graph.item_lists import ItemLists
-from mentor_pyg.graph.knn import knn_graph
+from mentor_pyg.graph.knn import knn_graph, with_self_neighbours
 from mentor_pyg.graph.merge import merge_item_graphs
-from mentor_pyg.graph.normalize import normalize_rows, normalize_symmetric
+from mentor_pyg.graph.normalize import normalize_rows, normalize_similarity, normalize_symmetric
 
 __all__ = [
     "Adjacency",
@@ -14,5 +14,7 @@ __all__ = [
     "knn_graph",
     "merge_item_graphs",
     "normalize_rows",
+    "normalize_similarity",
     "normalize_symmetric",
+    "with_self_neighbours",
 ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg.data import SEMANTIC, knn_edge_type, modalities, num_items, resolve_modality_weights
-from mentor_pyg.graph import Adjacency, merge_item_graphs, normalize_rows
+from mentor_pyg.graph import Adjacency, merge_item_graphs, normalize_rows, with_self_neighbours
 from mentor_pyg.models.mentor.config import MENTORConfig
 from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
@@ -56,21 +55,9 @@ def released_item_graph(data: HeteroData) -> tuple[Tensor, Tensor]:
     graphs, weights = {}, _merge_weights(data)
     for modality in weights:
         store = data[knn_edge_type(modality)]
-        edge_index = _with_self_as_first_neighbour(store.edge_index, store.edge_weight)
+        edge_index, _ = with_self_neighbours(store.edge_index, store.edge_weight)
         graphs[modality] = (edge_index, normalize_rows(edge_index, items, eps=_RELEASED_EPS))
     return merge_item_graphs(graphs, weights, items)
-
-
-def _with_self_as_first_neighbour(edge_index: Tensor, similarity: Tensor) -> Tensor:
-    """Replace every item's least similar neighbour by the item itself."""
-    perm = similarity.argsort(descending=True, stable=True)
-    perm = perm[edge_index[1, perm].argsort(stable=True)]
-    edge_index = edge_index[:, perm]  # Grouped by item, by falling similarity within.
-    target = edge_index[1]
-    is_last = torch.ones_like(target, dtype=torch.bool)
-    is_last[:-1] = target[1:] != target[:-1]
-    loops = target[is_last].expand(2, -1)
-    return torch.cat([edge_index[:, ~is_last], loops], dim=1)
 
 
 def _merge_weights(data: HeteroData) -> dict[Modality, float]:

@@ -21,6 +21,7 @@ from mentor_pyg.models.mentor.id_tables import IDTables
 from mentor_pyg.models.mentor.item_graph import item_graph_transform, semantic_adjacency
 from mentor_pyg.models.mentor.released import translate_state_dict
 from mentor_pyg.models.mentor.semantics import RULES
+from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import (
@@ -68,11 +69,7 @@ class MENTOR(Recommender):
 
     def __init__(self, sizes: Sizes, config: MENTORConfig | None = None) -> None:
         super().__init__(sizes, config)
-        if not sizes.channels:
-            raise ValueError(
-                "MENTOR needs at least one modality; add features as data['item'].x_<modality>, "
-                "or train a model of interactions alone, such as LightGCN"
-            )
+        check_modalities(self)
         config, self.rules = self.config, RULES[self.config.semantics]
         self.modalities = tuple(sizes.channels)
         users, dim = self.num_users, config.embedding_dim
