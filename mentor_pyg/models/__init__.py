@@ -20,6 +20,7 @@ from mentor_pyg.models.fitted import (
 )
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
+from mentor_pyg.models.mgcn import MGCN, MGCNConfig
 from mentor_pyg.models.model import Model
 from mentor_pyg.models.objective import Objective, adam
 from mentor_pyg.models.ranking import ranking_terms
@@ -30,6 +31,7 @@ __all__ = [
     "BPRMF",
     "EASE",
     "MENTOR",
+    "MGCN",
     "MODELS",
     "BPRMFConfig",
     "CapturedStep",
@@ -41,6 +43,7 @@ __all__ = [
     "LightGCN",
     "LightGCNConfig",
     "MENTORConfig",
+    "MGCNConfig",
     "Model",
     "ModelConfig",
     "Objective",

@@ -18,6 +18,7 @@ from mentor_pyg.models import (
     BPRMF,
     EASE,
     MENTOR,
+    MGCN,
     MODELS,
     Draws,
     FittedModel,
@@ -34,7 +35,7 @@ from mentor_pyg.models import (
 from mentor_pyg.sampling import Batch, BPRBatches
 from tests.models.outsiders import OUTSIDERS
 
-CLASSES = {cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, Content, *OUTSIDERS)}
+CLASSES = {cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, MGCN, Content, *OUTSIDERS)}
 FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
 CHANGES = {
     **{name: {"embedding_dim": 8} for name in CLASSES},
