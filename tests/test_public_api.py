@@ -47,10 +47,10 @@ NAMES = {
     """,
     "mentor_pyg.models": """
         BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FittedModel ItemKNN
-        ItemKNNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MGCN MGCNConfig MODELS Model
-        ModelConfig Objective Popularity PopularityConfig RP3Beta RP3BetaConfig
-        Recommender Step UserKNN UserKNNConfig adam build_model load_model ranking_terms
-        register save_model
+        ItemKNNConfig LATTICE LATTICEConfig LightGCN LightGCNConfig MENTOR MENTORConfig MGCN
+        MGCNConfig MODELS Model ModelConfig Objective Popularity PopularityConfig RP3Beta
+        RP3BetaConfig Recommender Step UserKNN UserKNNConfig adam build_model load_model
+        ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation
@@ -58,7 +58,7 @@ NAMES = {
         ModalityFusion encode_together
     """,
     "mentor_pyg.ops": """
-        BACKENDS Backend FusedLayer Noise add_noise choose_backend propagate
+        BACKENDS Backend FusedLayer Noise add_noise choose_backend edge_dots propagate
         propagate_layers rank_items recommend_items seen_items uniform_like user_ids
     """,
     "mentor_pyg.sampling": """

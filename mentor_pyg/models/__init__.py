@@ -18,6 +18,7 @@ from mentor_pyg.models.fitted import (
     UserKNN,
     UserKNNConfig,
 )
+from mentor_pyg.models.lattice import LATTICE, LATTICEConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
 from mentor_pyg.models.mgcn import MGCN, MGCNConfig
@@ -30,6 +31,7 @@ from mentor_pyg.models.step import Step
 __all__ = [
     "BPRMF",
     "EASE",
+    "LATTICE",
     "MENTOR",
     "MGCN",
     "MODELS",
@@ -40,6 +42,7 @@ __all__ = [
     "FittedModel",
     "ItemKNN",
     "ItemKNNConfig",
+    "LATTICEConfig",
     "LightGCN",
     "LightGCNConfig",
     "MENTORConfig",

@@ -17,6 +17,7 @@ from mentor_pyg.export import EmbeddingTables
 from mentor_pyg.models import (
     BPRMF,
     EASE,
+    LATTICE,
     MENTOR,
     MGCN,
     MODELS,
@@ -35,7 +36,7 @@ from mentor_pyg.models import (
 from mentor_pyg.sampling import Batch, BPRBatches
 from tests.models.outsiders import OUTSIDERS
 
-CLASSES = {cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, MGCN, Content, *OUTSIDERS)}
+CLASSES = {cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, MGCN, LATTICE, Content, *OUTSIDERS)}
 FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
 CHANGES = {
     **{name: {"embedding_dim": 8} for name in CLASSES},
