@@ -48,9 +48,9 @@ NAMES = {
     "mentor_pyg.models": """
         BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FittedModel ItemKNN
         ItemKNNConfig LATTICE LATTICEConfig LightGCN LightGCNConfig MENTOR MENTORConfig MGCN
-        MGCNConfig MODELS Model ModelConfig Objective Popularity PopularityConfig RP3Beta
-        RP3BetaConfig Recommender Step UserKNN UserKNNConfig adam build_model load_model
-        ranking_terms register save_model
+        MGCNConfig MMGCN MMGCNConfig MODELS Model ModelConfig Objective Popularity
+        PopularityConfig RP3Beta RP3BetaConfig Recommender Step UserKNN UserKNNConfig adam
+        build_model load_model ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation

@@ -22,6 +22,7 @@ from mentor_pyg.models.lattice import LATTICE, LATTICEConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
 from mentor_pyg.models.mgcn import MGCN, MGCNConfig
+from mentor_pyg.models.mmgcn import MMGCN, MMGCNConfig
 from mentor_pyg.models.model import Model
 from mentor_pyg.models.objective import Objective, adam
 from mentor_pyg.models.ranking import ranking_terms
@@ -34,6 +35,7 @@ __all__ = [
     "LATTICE",
     "MENTOR",
     "MGCN",
+    "MMGCN",
     "MODELS",
     "BPRMFConfig",
     "CapturedStep",
@@ -47,6 +49,7 @@ __all__ = [
     "LightGCNConfig",
     "MENTORConfig",
     "MGCNConfig",
+    "MMGCNConfig",
     "Model",
     "ModelConfig",
     "Objective",

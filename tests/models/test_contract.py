@@ -20,6 +20,7 @@ from mentor_pyg.models import (
     LATTICE,
     MENTOR,
     MGCN,
+    MMGCN,
     MODELS,
     Draws,
     FittedModel,
@@ -36,7 +37,9 @@ from mentor_pyg.models import (
 from mentor_pyg.sampling import Batch, BPRBatches
 from tests.models.outsiders import OUTSIDERS
 
-CLASSES = {cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, MGCN, LATTICE, Content, *OUTSIDERS)}
+CLASSES = {
+    cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, MGCN, LATTICE, MMGCN, Content, *OUTSIDERS)
+}
 FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
 CHANGES = {
     **{name: {"embedding_dim": 8} for name in CLASSES},
