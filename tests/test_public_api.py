@@ -46,11 +46,11 @@ NAMES = {
         gaussian_alignment_loss info_nce moments softmax_loss softmax_unavailable
     """,
     "mentor_pyg.models": """
-        BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FittedModel ItemKNN
-        ItemKNNConfig LATTICE LATTICEConfig LightGCN LightGCNConfig MENTOR MENTORConfig MGCN
-        MGCNConfig MMGCN MMGCNConfig MODELS Model ModelConfig Objective Popularity
-        PopularityConfig RP3Beta RP3BetaConfig Recommender Step UserKNN UserKNNConfig adam
-        build_model load_model ranking_terms register save_model
+        BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FittedModel GRCN GRCNConfig
+        ItemKNN ItemKNNConfig LATTICE LATTICEConfig LightGCN LightGCNConfig MENTOR
+        MENTORConfig MGCN MGCNConfig MMGCN MMGCNConfig MODELS Model ModelConfig Objective
+        Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender Step UserKNN
+        UserKNNConfig adam build_model load_model ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation

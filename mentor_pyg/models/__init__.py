@@ -18,6 +18,7 @@ from mentor_pyg.models.fitted import (
     UserKNN,
     UserKNNConfig,
 )
+from mentor_pyg.models.grcn import GRCN, GRCNConfig
 from mentor_pyg.models.lattice import LATTICE, LATTICEConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
@@ -32,6 +33,7 @@ from mentor_pyg.models.step import Step
 __all__ = [
     "BPRMF",
     "EASE",
+    "GRCN",
     "LATTICE",
     "MENTOR",
     "MGCN",
@@ -42,6 +44,7 @@ __all__ = [
     "Draws",
     "EASEConfig",
     "FittedModel",
+    "GRCNConfig",
     "ItemKNN",
     "ItemKNNConfig",
     "LATTICEConfig",

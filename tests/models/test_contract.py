@@ -17,6 +17,7 @@ from mentor_pyg.export import EmbeddingTables
 from mentor_pyg.models import (
     BPRMF,
     EASE,
+    GRCN,
     LATTICE,
     MENTOR,
     MGCN,
@@ -38,7 +39,8 @@ from mentor_pyg.sampling import Batch, BPRBatches
 from tests.models.outsiders import OUTSIDERS
 
 CLASSES = {
-    cls.name: cls for cls in (MENTOR, LightGCN, BPRMF, MGCN, LATTICE, MMGCN, Content, *OUTSIDERS)
+    cls.name: cls
+    for cls in (MENTOR, LightGCN, BPRMF, MGCN, LATTICE, MMGCN, GRCN, Content, *OUTSIDERS)
 }
 FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
 CHANGES = {
