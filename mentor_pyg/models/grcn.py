@@ -132,9 +132,7 @@ class GRCN(Recommender):
         ids = F.normalize(torch.cat([self.user_embedding, self.item_embedding]))
         ids = propagate_layers(graph, ids, self.config.num_layers, backend=self.config.backend)
         nodes = {FUSED: torch.cat([ids, *views.values()], dim=1), ID: ids, **views}
-        parts = {view: x.split([self.num_users, self.num_items]) for view, x in nodes.items()}
-        user, item = ({view: part[side] for view, part in parts.items()} for side in (0, 1))
-        return Representations(user, item)
+        return Representations.from_nodes(nodes, self.num_users)
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Return the ranking loss, ``bpr`` or ``softmax``, and the term ``reg``."""

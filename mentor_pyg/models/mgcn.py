@@ -142,13 +142,13 @@ class MGCN(Recommender):
             ID: behaviour,
             **dict(zip(self.sizes.channels, views, strict=True)),
         }
-        return self._split(nodes)
+        return Representations.from_nodes(nodes, self.num_users)
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Return the ranking loss, ``bpr`` or ``softmax``, ``contrast`` and ``reg``."""
         config, behaviour = self.config, self.behaviour(inputs)
         side = self.fuse(self.modality_views(inputs), behaviour)
-        reps = self._split({FUSED: behaviour + side})
+        reps = Representations.from_nodes({FUSED: behaviour + side}, self.num_users)
         contrast = side.new_zeros(())
         if config.contrast_weight:
             contrast = config.contrast_weight * self.contrast_loss(side, behaviour, batch)
@@ -211,9 +211,3 @@ class MGCN(Recommender):
             for node in (user, item)
         ]
         return torch.stack(losses).sum()
-
-    def _split(self, nodes: Mapping[str, Tensor]) -> Representations:
-        sizes = [self.num_users, self.num_items]
-        parts = {view: x.split(sizes) for view, x in nodes.items()}
-        user, item = ({view: part[side] for view, part in parts.items()} for side in (0, 1))
-        return Representations(user, item)

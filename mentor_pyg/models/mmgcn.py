@@ -172,9 +172,7 @@ class MMGCN(Recommender):
         """Return the views ``"fused"`` and every modality."""
         views = {m: self.modality_view(inputs, m) for m in self.sizes.channels}
         views[FUSED] = torch.stack(list(views.values())).mean(dim=0)
-        parts = {view: x.split([self.num_users, self.num_items]) for view, x in views.items()}
-        user, item = ({view: part[side] for view, part in parts.items()} for side in (0, 1))
-        return Representations(user, item)
+        return Representations.from_nodes(views, self.num_users)
 
     def modality_view(self, inputs: Inputs, modality: Modality) -> Tensor:
         """Return a modality's users and items ``[num_users + num_items, d]``."""
