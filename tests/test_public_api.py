@@ -45,7 +45,7 @@ NAMES = {
     """,
     "mentor_pyg.graph": """
         Adjacency ItemLists Pruning interaction_adjacency knn_graph merge_item_graphs
-        normalize_rows normalize_symmetric prune_interactions
+        normalize_rows normalize_similarity normalize_symmetric prune_interactions
         with_self_neighbours
     """,
     "mentor_pyg.losses": """
@@ -53,12 +53,13 @@ NAMES = {
         gaussian_alignment_loss info_nce moments softmax_loss softmax_unavailable
     """,
     "mentor_pyg.models": """
-        BM3 BM3Config BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig
-        FREEDOM FREEDOMConfig FittedModel ItemKNN
-        ItemKNNConfig LayerGCN LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig
-        MODELS Model ModelConfig Objective Popularity PopularityConfig RP3Beta RP3BetaConfig
-        Recommender Step UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model
-        ranking_terms register save_model
+        BM3 BM3Config BPRMF BPRMFConfig CapturedStep Draws EASE EASEConfig FREEDOM
+        FREEDOMConfig FittedModel GRCN GRCNConfig ItemKNN ItemKNNConfig LATTICE
+        LATTICEConfig LayerGCN LayerGCNConfig LightGCN LightGCNConfig MENTOR
+        MENTORConfig MGCN MGCNConfig MMGCN MMGCNConfig MODELS Model ModelConfig
+        Objective Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender Step
+        UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model ranking_terms
+        register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation
@@ -66,7 +67,7 @@ NAMES = {
         ModalityFusion ModalityProjection RefinedPropagation encode_together
     """,
     "mentor_pyg.ops": """
-        BACKENDS Backend FusedLayer Noise add_noise choose_backend propagate
+        BACKENDS Backend FusedLayer Noise add_noise choose_backend edge_dots propagate
         propagate_layers rank_items recommend_items seen_items uniform_like user_ids
     """,
     "mentor_pyg.sampling": """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +66,17 @@ class Representations:
                 f"the fused view needs users [num_users, width] and items [num_items, width] of "
                 f"one width (got {list(user.shape)} and {list(item.shape)})"
             )
+
+    @classmethod
+    def from_nodes(cls, nodes: Mapping[View, Tensor], num_users: int) -> Self:
+        """Take views that hold users and items as one tensor, as :meth:`nodes` gives them.
+
+        Args:
+            nodes: Per view a tensor ``[num_users + num_items, width]``, users first.
+            num_users: The number of users.
+        """
+        user = {view: x[:num_users] for view, x in nodes.items()}
+        return cls(user, {view: x[num_users:] for view, x in nodes.items()})
 
     @property
     def num_users(self) -> int:

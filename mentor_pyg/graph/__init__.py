@@ -3,11 +3,10 @@
 from mentor_pyg.graph.adjacency import Adjacency
 from mentor_pyg.graph.interactions import interaction_adjacency
 from mentor_pyg.graph.item_lists import ItemLists
-from mentor_pyg.graph.knn import knn_graph
+from mentor_pyg.graph.knn import knn_graph, with_self_neighbours
 from mentor_pyg.graph.merge import merge_item_graphs
-from mentor_pyg.graph.normalize import normalize_rows, normalize_symmetric
+from mentor_pyg.graph.normalize import normalize_rows, normalize_similarity, normalize_symmetric
 from mentor_pyg.graph.pruning import Pruning, prune_interactions
-from mentor_pyg.graph.self_neighbours import with_self_neighbours
 
 __all__ = [
     "Adjacency",
@@ -17,6 +16,7 @@ __all__ = [
     "knn_graph",
     "merge_item_graphs",
     "normalize_rows",
+    "normalize_similarity",
     "normalize_symmetric",
     "prune_interactions",
     "with_self_neighbours",

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["knn_graph"]
+__all__ = ["knn_graph", "with_self_neighbours"]
 
 _BLOCK_ELEMENTS = 2**24
 """Similarities held at a time (64 MiB): large enough for full-speed products."""
@@ -89,6 +89,30 @@ def knn_graph(
     neighbour = nodes[torch.cat(neighbours).flatten()]
     edge_index = torch.stack([neighbour, nodes.repeat_interleave(k)])
     return edge_index, torch.cat(similarities).flatten()
+
+
+def with_self_neighbours(edge_index: Tensor, similarity: Tensor) -> tuple[Tensor, Tensor]:
+    """Put every item in the place of its least similar neighbour, with similarity 1.
+
+    What :func:`knn_graph` finds without loops becomes what it finds with them, up to ties. Items
+    without neighbours stay without.
+
+    Args:
+        edge_index: Edges ``[2, num_edges]`` from neighbour to item, in any order.
+        similarity: The similarities ``[num_edges]``.
+
+    Returns:
+        The edges, grouped by item with the items themselves last, and the similarities.
+    """
+    perm = similarity.argsort(descending=True, stable=True)
+    perm = perm[edge_index[1, perm].argsort(stable=True)]
+    edge_index, similarity = edge_index[:, perm], similarity[perm]
+    target = edge_index[1]
+    is_last = torch.ones_like(target, dtype=torch.bool)
+    is_last[:-1] = target[1:] != target[:-1]
+    loops = target[is_last].expand(2, -1)
+    edges = torch.cat([edge_index[:, ~is_last], loops], dim=1)
+    return edges, torch.cat([similarity[~is_last], similarity.new_ones(loops.size(1))])
 
 
 def _integer(k: int) -> int:

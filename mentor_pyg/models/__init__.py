@@ -20,9 +20,13 @@ from mentor_pyg.models.fitted import (
     UserKNNConfig,
 )
 from mentor_pyg.models.freedom import FREEDOM, FREEDOMConfig
+from mentor_pyg.models.grcn import GRCN, GRCNConfig
+from mentor_pyg.models.lattice import LATTICE, LATTICEConfig
 from mentor_pyg.models.layergcn import LayerGCN, LayerGCNConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
+from mentor_pyg.models.mgcn import MGCN, MGCNConfig
+from mentor_pyg.models.mmgcn import MMGCN, MMGCNConfig
 from mentor_pyg.models.model import Model
 from mentor_pyg.models.objective import Objective, adam
 from mentor_pyg.models.ranking import ranking_terms
@@ -35,7 +39,11 @@ __all__ = [
     "BPRMF",
     "EASE",
     "FREEDOM",
+    "GRCN",
+    "LATTICE",
     "MENTOR",
+    "MGCN",
+    "MMGCN",
     "MODELS",
     "VBPR",
     "BM3Config",
@@ -45,13 +53,17 @@ __all__ = [
     "EASEConfig",
     "FREEDOMConfig",
     "FittedModel",
+    "GRCNConfig",
     "ItemKNN",
     "ItemKNNConfig",
+    "LATTICEConfig",
     "LayerGCN",
     "LayerGCNConfig",
     "LightGCN",
     "LightGCNConfig",
     "MENTORConfig",
+    "MGCNConfig",
+    "MMGCNConfig",
     "Model",
     "ModelConfig",
     "Objective",

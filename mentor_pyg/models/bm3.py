@@ -16,7 +16,7 @@ from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import cosine_loss
 from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.features import check_has_modalities
+from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation, ModalityProjection
@@ -102,7 +102,7 @@ class BM3(Recommender):
 
     def __init__(self, sizes: Sizes, config: BM3Config | None = None) -> None:
         super().__init__(sizes, config)
-        check_has_modalities("BM3", sizes)
+        check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
         self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
         self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mentor_pyg.config import AtLeastZero
 from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
 from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.ranking import ranking_terms
+from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 
 __all__ = ["BPRMF", "BPRMFConfig"]
@@ -70,11 +69,4 @@ class BPRMF(Recommender):
 
         Negatives count where the ranking loss looks at them.
         """
-        rows = [
-            F.embedding(batch.user, self.user_embedding),
-            F.embedding(batch.pos_item, self.item_embedding),
-        ]
-        if self.config.ranking_loss == "bpr":
-            rows.append(F.embedding(batch.neg_item, self.item_embedding))
-        total = torch.stack([row.square().sum() for row in rows]).sum()
-        return total / (2 * batch.user.numel())
+        return batch_penalty(self.user_embedding, self.item_embedding, batch, self.config)

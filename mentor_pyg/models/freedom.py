@@ -16,8 +16,8 @@ from mentor_pyg.data.schema import is_recorded
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.features import check_has_modalities
 from mentor_pyg.models.item_graph import self_neighbour_item_graph
+from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.pruned_inputs import pruned_inputs
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
@@ -96,7 +96,7 @@ class FREEDOM(Recommender):
 
     def __init__(self, sizes: Sizes, config: FREEDOMConfig | None = None) -> None:
         super().__init__(sizes, config)
-        check_has_modalities("FREEDOM", sizes)
+        check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
         self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
         self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))

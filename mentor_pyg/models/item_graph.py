@@ -29,7 +29,7 @@ def self_neighbour_item_graph(data: HeteroData, eps: float = 0.0) -> tuple[Tenso
     graphs, weights = {}, _merge_weights(data)
     for modality in weights:
         store = data[knn_edge_type(modality)]
-        edge_index = with_self_neighbours(store.edge_index, store.edge_weight)
+        edge_index, _ = with_self_neighbours(store.edge_index, store.edge_weight)
         graphs[modality] = (edge_index, normalize_rows(edge_index, items, eps))
     return merge_item_graphs(graphs, weights, items)
 

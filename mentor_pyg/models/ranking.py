@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from mentor_pyg.data import FUSED, Batch, Representations, UserBatch
 from mentor_pyg.losses import Similarity, bpr_loss, softmax_loss
 from mentor_pyg.typing import Precision
 
-__all__ = ["RankingConfig", "as_ranked", "ranking_terms"]
+__all__ = ["RankingConfig", "as_ranked", "batch_mean_squares", "batch_penalty", "ranking_terms"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,3 +69,38 @@ def as_ranked(reps: Representations, config: RankingConfig) -> Representations:
         return reps
     user, item = ({FUSED: F.normalize(side[FUSED])} for side in (reps.user, reps.item))
     return Representations({**reps.user, **user}, {**reps.item, **item})
+
+
+def batch_penalty(user: Tensor, item: Tensor, batch: Batch, config: RankingConfig) -> Tensor:
+    """Return half the squared length of the batch's rows, averaged over the batch.
+
+    Negatives count where the ranking loss looks at them.
+
+    Args:
+        user: A row for every user ``[num_users, d]``.
+        item: A row for every item ``[num_items, d]``.
+        batch: The batch.
+        config: The model's settings.
+    """
+    rows = [F.embedding(batch.user, user), F.embedding(batch.pos_item, item)]
+    if config.ranking_loss == "bpr":
+        rows.append(F.embedding(batch.neg_item, item))
+    total = torch.stack([row.square().sum() for row in rows]).sum()
+    return total / (2 * batch.user.numel())
+
+
+def batch_mean_squares(user: Tensor, item: Tensor, batch: Batch, config: RankingConfig) -> Tensor:
+    """Return the mean square of the entries of the batch's users' rows, and that of its items'.
+
+    Negatives count where the ranking loss looks at them.
+
+    Args:
+        user: A row for every user ``[num_users, d]``.
+        item: A row for every item ``[num_items, d]``.
+        batch: The batch.
+        config: The model's settings.
+    """
+    items = batch.pos_item
+    if config.ranking_loss == "bpr":
+        items = torch.cat([items, batch.neg_item])
+    return F.embedding(batch.user, user).square().mean() + F.embedding(items, item).square().mean()

@@ -12,7 +12,7 @@ from mentor_pyg.config import AtLeastZero
 from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
 from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.features import check_has_modalities
+from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import ModalityProjection
@@ -74,7 +74,7 @@ class VBPR(Recommender):
 
     def __init__(self, sizes: Sizes, config: VBPRConfig | None = None) -> None:
         super().__init__(sizes, config)
-        check_has_modalities("VBPR", sizes)
+        check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
 
         def projections(width: int) -> nn.ModuleDict:

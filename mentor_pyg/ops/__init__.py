@@ -7,6 +7,7 @@ from mentor_pyg.ops.propagation import (
     Noise,
     add_noise,
     choose_backend,
+    edge_dots,
     propagate,
     propagate_layers,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "Noise",
     "add_noise",
     "choose_backend",
+    "edge_dots",
     "propagate",
     "propagate_layers",
     "rank_items",

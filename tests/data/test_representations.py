@@ -72,3 +72,10 @@ def test_detach_and_to_keep_values(reps: Representations) -> None:
             assert torch.equal(changed.nodes(view), reps.nodes(view))
     assert not any(reps.detach().nodes(view).requires_grad for view in reps.views)
     assert reps.to("meta").user["fused"].device.type == "meta"
+
+
+def test_from_nodes_is_the_reverse_of_nodes() -> None:
+    nodes = {"fused": torch.randn(7, 3), "id": torch.randn(7, 2)}
+    reps = Representations.from_nodes(nodes, 3)
+    assert (reps.num_users, reps.num_items, reps.views) == (3, 4, ("fused", "id"))
+    assert all(torch.equal(reps.nodes(view), x) for view, x in nodes.items())

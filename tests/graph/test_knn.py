@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mentor_pyg.graph import knn_graph
+from mentor_pyg.graph import knn_graph, with_self_neighbours
 
 N, CHANNELS, K = 57, 8, 5
 
@@ -182,3 +182,15 @@ def test_refuses_features_that_are_not_finite() -> None:
     with pytest.raises(ValueError, match="finite features"):
         knn_graph(x, 2)
     knn_graph(x, 2, present=torch.tensor([True, True, False, True, True]))
+
+
+def test_self_neighbours_are_what_a_search_with_loops_finds(x: Tensor) -> None:
+    present = torch.rand(N) < 0.8
+    edge_index, similarity = knn_graph(x, K, present)
+    perm = torch.randperm(similarity.numel())
+
+    def pairs(edge_index: Tensor, similarity: Tensor) -> dict[tuple[int, ...], float]:
+        return dict(zip(map(tuple, edge_index.t().tolist()), similarity.tolist(), strict=True))
+
+    found = pairs(*with_self_neighbours(edge_index[:, perm], similarity[perm]))
+    assert found == pytest.approx(pairs(*knn_graph(x, K, present, loop=True)))

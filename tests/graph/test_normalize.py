@@ -6,7 +6,7 @@ from sklearn.preprocessing import normalize
 from torch import Tensor
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from mentor_pyg.graph import normalize_rows, normalize_symmetric
+from mentor_pyg.graph import normalize_rows, normalize_similarity, normalize_symmetric
 
 USERS, ITEMS = 12, 9
 
@@ -59,3 +59,29 @@ def test_no_edges() -> None:
     assert normalize_symmetric(empty, 3).shape == (0,)
     assert normalize_symmetric(empty, (3, 0)).shape == (0,)
     assert normalize_rows(empty, 3).shape == (0,)
+
+
+def test_similarities_are_divided_by_the_row_sums_of_both_ends() -> None:
+    edge_index = torch.tensor([[0, 1, 2, 0, 3], [0, 0, 1, 2, 1]])
+    similarity = torch.tensor([1.0, 0.5, 0.8, 0.4, -0.2], dtype=torch.float64, requires_grad=True)
+
+    def dense(weight: Tensor) -> Tensor:
+        out = weight.new_zeros(4, 4)
+        return out.index_put((edge_index[1], edge_index[0]), weight)
+
+    def expected(similarity: Tensor) -> Tensor:
+        matrix = dense(similarity)
+        scale = torch.cat([matrix.sum(dim=1)[:3].rsqrt(), matrix.new_zeros(1)])  # Row 3 is empty.
+        return scale[:, None] * matrix * scale
+
+    actual = dense(normalize_similarity(edge_index, similarity, 4))
+    torch.testing.assert_close(actual, expected(similarity))
+    weight = torch.randn_like(actual)
+    (grad,) = torch.autograd.grad((actual * weight).sum(), similarity)
+    (theirs,) = torch.autograd.grad((expected(similarity) * weight).sum(), similarity)
+    torch.testing.assert_close(grad, theirs)
+
+
+def test_similarities_that_sum_to_less_than_nothing_give_zeros() -> None:
+    edge_index, similarity = torch.tensor([[0, 1], [0, 1]]), torch.tensor([-4.0, 4.0])
+    assert normalize_similarity(edge_index, similarity, 3).tolist() == [0, 1]

@@ -19,7 +19,11 @@ from mentor_pyg.models import (
     BPRMF,
     EASE,
     FREEDOM,
+    GRCN,
+    LATTICE,
     MENTOR,
+    MGCN,
+    MMGCN,
     MODELS,
     VBPR,
     Draws,
@@ -40,7 +44,10 @@ from tests.models.outsiders import OUTSIDERS
 
 CLASSES = {
     cls.name: cls
-    for cls in (MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, Content, *OUTSIDERS)
+    for cls in (
+        *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
+        *(Content, *OUTSIDERS),
+    )
 }
 FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
 CHANGES = {

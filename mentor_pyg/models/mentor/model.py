@@ -16,12 +16,12 @@ from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import Recommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.features import check_has_modalities
 from mentor_pyg.models.mentor.config import MENTORConfig
 from mentor_pyg.models.mentor.id_tables import IDTables
 from mentor_pyg.models.mentor.item_graph import item_graph_transform, semantic_adjacency
 from mentor_pyg.models.mentor.released import translate_state_dict
 from mentor_pyg.models.mentor.semantics import RULES
+from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import (
@@ -69,7 +69,7 @@ class MENTOR(Recommender):
 
     def __init__(self, sizes: Sizes, config: MENTORConfig | None = None) -> None:
         super().__init__(sizes, config)
-        check_has_modalities("MENTOR", sizes)
+        check_modalities(self)
         config, self.rules = self.config, RULES[self.config.semantics]
         self.modalities = tuple(sizes.channels)
         users, dim = self.num_users, config.embedding_dim

@@ -3,7 +3,7 @@
 from mentor_pyg.ops.propagation.backends import BACKENDS, Backend, FusedLayer
 from mentor_pyg.ops.propagation.layers import propagate_layers
 from mentor_pyg.ops.propagation.noise import Noise, add_noise
-from mentor_pyg.ops.propagation.operation import choose_backend, propagate
+from mentor_pyg.ops.propagation.operation import choose_backend, edge_dots, propagate
 
 __all__ = [
     "BACKENDS",
@@ -12,6 +12,7 @@ __all__ = [
     "Noise",
     "add_noise",
     "choose_backend",
+    "edge_dots",
     "propagate",
     "propagate_layers",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
 
-__all__ = ["Product", "constant_product", "is_trained", "trained_product"]
+__all__ = ["Product", "constant_product", "is_trained", "row_dots", "trained_product"]
 
 Product: TypeAlias = Callable[[Adjacency, Tensor], Tensor]
 """``(adjacency, x [..., num_sources, d]) -> [..., num_targets, d]``, without autograd."""
@@ -77,6 +77,15 @@ class _TrainedProduct(torch.autograd.Function):
             transposed = ctx.edges.with_weight(weight).transposed
             grad_x = trained_product(ctx.product, transposed, grad)
         return grad_weight, grad_x, None, None
+
+
+def row_dots(
+    product: Product, adjacency: Adjacency, at_target: Tensor, at_source: Tensor
+) -> Tensor:
+    """Return the dot product of the rows at both ends of every edge, differentiable in both."""
+    edges = adjacency.with_weight(adjacency.weight.detach())
+    dots: Tensor = _EdgeDots.apply(at_target, at_source, edges, product)  # type: ignore[no-untyped-call]
+    return dots
 
 
 class _EdgeDots(torch.autograd.Function):

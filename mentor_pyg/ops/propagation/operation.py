@@ -4,9 +4,14 @@ from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.ops.propagation.backends import BACKENDS
-from mentor_pyg.ops.propagation.derivatives import constant_product, is_trained, trained_product
+from mentor_pyg.ops.propagation.derivatives import (
+    constant_product,
+    is_trained,
+    row_dots,
+    trained_product,
+)
 
-__all__ = ["choose_backend", "propagate"]
+__all__ = ["choose_backend", "edge_dots", "propagate"]
 
 
 def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:
@@ -40,6 +45,48 @@ def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:
     if is_trained(adjacency):
         return trained_product(product, adjacency, x)
     return constant_product(product, adjacency, x)
+
+
+def edge_dots(
+    adjacency: Adjacency, at_target: Tensor, at_source: Tensor, backend: str = "auto"
+) -> Tensor:
+    r"""Return :math:`\mathbf{y}_t \cdot \mathbf{x}_s` for every edge from :math:`s` to :math:`t`.
+
+    Equals ``(at_target @ at_source.t())[adjacency.target, adjacency.col]`` without the matrix of
+    all pairs. Differentiable in both; the gradients are sums over edges, as in :func:`propagate`,
+    that come out the same at every run. The weights play no part: put the result in their place
+    with :meth:`Adjacency.with_weight`, for edges that are weighed by what they connect.
+
+    Args:
+        adjacency: The edges.
+        at_target: Rows of the targets ``[num_targets, d]``.
+        at_source: Rows of the sources ``[num_sources, d]``.
+        backend: How the gradients are summed, as in :func:`propagate`.
+
+    Returns:
+        ``[num_edges]``, in the order of ``adjacency.target`` and ``adjacency.col``.
+
+    Raises:
+        TypeError: If ``adjacency`` is no :class:`~mentor_pyg.graph.Adjacency`.
+        ValueError: If the rows do not fit, or the backend is unknown.
+
+    Examples:
+        >>> import torch
+        >>> edge_index = torch.tensor([[0, 1, 2], [1, 0, 1]])
+        >>> adjacency = Adjacency.from_edge_index(edge_index, num_nodes=3)
+        >>> x = torch.tensor([[1.0], [10.0], [100.0]])
+        >>> edge_dots(adjacency, x, x).tolist()  # 1 to 0, 0 to 1, 2 to 1
+        [10.0, 10.0, 1000.0]
+    """
+    product = BACKENDS[choose_backend(adjacency, at_source, backend)].product
+    expected = (*at_source.shape[:-2], adjacency.num_targets, at_source.size(-1))
+    if at_source.dim() != 2 or at_target.shape != expected:
+        raise ValueError(
+            f"'at_target' and 'at_source' need the shapes [{adjacency.num_targets}, d] and "
+            f"[{adjacency.num_sources}, d] (got {list(at_target.shape)} and "
+            f"{list(at_source.shape)})"
+        )
+    return row_dots(product, adjacency, at_target, at_source)
 
 
 def choose_backend(adjacency: Adjacency, x: Tensor, backend: str) -> str:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric import EdgeIndex
 
 from mentor_pyg.graph import Adjacency, normalize_symmetric
-from mentor_pyg.ops import BACKENDS, choose_backend, propagate
+from mentor_pyg.ops import BACKENDS, choose_backend, edge_dots, propagate
 from mentor_pyg.ops.propagation import native_csr
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -224,3 +224,23 @@ def test_autocast_leaves_the_product_in_full_precision(backend: str) -> None:
     assert torch.equal(out, x.flip(0))
     assert x.grad is not None
     assert torch.equal(x.grad, torch.ones_like(x))
+
+
+def test_edge_dots_are_entries_of_the_product(backend: str) -> None:
+    edge_index = torch.stack([torch.randint(6, (20,)), torch.randint(4, (20,))])
+    adjacency = Adjacency.from_edge_index(edge_index, num_nodes=(6, 4))
+    target, source = (torch.randn(n, 3, requires_grad=True) for n in (4, 6))
+    dots = edge_dots(adjacency, target, source, backend)
+    expected = (target @ source.t())[adjacency.target, adjacency.col]
+    torch.testing.assert_close(dots, expected)
+    weight = torch.randn(20)
+    found = torch.autograd.grad((dots * weight).sum(), (target, source))
+    theirs = torch.autograd.grad((expected * weight).sum(), (target, source))
+    torch.testing.assert_close(found, theirs)
+
+
+def test_edge_dots_refuse_rows_that_do_not_fit() -> None:
+    adjacency = Adjacency.from_edge_index(torch.tensor([[0], [1]]), num_nodes=(3, 2))
+    message = r"need the shapes \[2, d\] and \[3, d\] \(got \[3, 4\] and \[3, 4\]\)"
+    with pytest.raises(ValueError, match=message):
+        edge_dots(adjacency, torch.ones(3, 4), torch.ones(3, 4))

@@ -1,0 +1,213 @@
+"""MGCN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform
+
+from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
+from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes, UserBatch
+from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.losses import info_nce
+from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
+from mentor_pyg.models.ranking import batch_penalty, ranking_terms
+from mentor_pyg.models.registry import register
+from mentor_pyg.nn import LayeredPropagation
+from mentor_pyg.ops import propagate
+from mentor_pyg.transforms import ItemKNNGraph
+from mentor_pyg.typing import Modality
+
+__all__ = ["MGCN", "MGCNConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MGCNConfig(ModelConfig):
+    """Settings of :class:`MGCN`, with the published values."""
+
+    num_layers: Count = 2
+    """Layers of propagation over the interactions."""
+    num_item_layers: Count = 1
+    """Layers of propagation over the item graphs."""
+    k: AtLeastOne | Mapping[Modality, AtLeastOne] = 10
+    """Neighbours of every item in the item graphs, itself among them; for all modalities, or for
+    each."""
+    contrast_weight: AtLeastZero = 0.01
+    """Weight of the contrast between behaviour and modalities; at 0 it is not computed."""
+    temperature: Positive = 0.2
+    """Temperature of the contrast."""
+    reg_weight: AtLeastZero = 1e-4
+    """Weight of the batch's squared representations."""
+    backend: str = "auto"
+    """How :func:`mentor_pyg.ops.propagate` runs."""
+
+
+@register
+class MGCN(Recommender):
+    r"""Modalities purified by behaviour, spread over item graphs, and fused by behaviour.
+
+    From `"Multi-View Graph Convolutional Network for Multimedia Recommendation"
+    <https://arxiv.org/abs/2308.03588>`_. With item ids :math:`\mathbf{E}_{id}` and raw features
+    :math:`\mathbf{F}_m`:
+
+    .. math::
+        \dot{\mathbf{E}}_{i,m} &= \mathbf{E}_{i,id} \odot \sigma\big((\mathbf{F}_m
+        \mathbf{W}_{1,m} + \mathbf{b}_{1,m}) \mathbf{W}_{2,m} + \mathbf{b}_{2,m}\big) \\
+        \bar{\mathbf{E}}_{id} &= \tfrac{1}{L + 1} \textstyle\sum_l
+        \hat{\mathbf{A}}^l \mathbf{E}_{id} \\
+        \bar{\mathbf{E}}_{i,m} &= \mathbf{S}_m^n \dot{\mathbf{E}}_{i,m}, \qquad
+        \bar{\mathbf{E}}_{u,m} = \hat{\mathbf{R}} \bar{\mathbf{E}}_{i,m} \\
+        \mathbf{E}_s &= \textstyle\sum_m \alpha_m \bar{\mathbf{E}}_m, \qquad
+        \alpha_m = \mathrm{softmax}_m\,
+        \mathbf{q}^\top \tanh(\mathbf{W}_3 \bar{\mathbf{E}}_m + \mathbf{b}_3) \\
+        \mathbf{E}_{mul} &= \tfrac{1}{|\mathcal{M}| + 1} \big(\mathbf{E}_s + \textstyle\sum_m
+        (\bar{\mathbf{E}}_m - \mathbf{E}_s) \odot
+        \sigma(\mathbf{W}_{4,m} \bar{\mathbf{E}}_{id} + \mathbf{b}_{4,m})\big)
+
+    Users and items are ranked by the dot product of :math:`\bar{\mathbf{E}}_{id} +
+    \mathbf{E}_{mul}`. The loss is the ranking loss, InfoNCE of :math:`\mathbf{E}_{mul}` against
+    :math:`\bar{\mathbf{E}}_{id}` over the users and over the positive items of the batch, and the
+    squared representations of the batch. :math:`\hat{\mathbf{A}}` is the normalised graph of the
+    interactions, :math:`\hat{\mathbf{R}}` its block from items to users; for
+    :math:`\mathbf{S}_m` see :func:`~mentor_pyg.models.modalities.similarity_adjacency`.
+
+    The factor :math:`1 / (|\mathcal{M}| + 1)`, the neighbours that include the item itself, and the
+    contrast within the batch are those of the authors' public code. Other than there, raw features
+    are not trained, and the squared representations are divided by the size of the batch at hand,
+    not by the nominal one. Of a :class:`~mentor_pyg.data.UserBatch` every user is contrasted
+    once.
+
+    An item that lacks a modality, and a user none of whose items has it, hold zeros in that view,
+    which then takes no part in the fusion: attention is over the other views.
+
+    Args:
+        sizes: The numbers of users and items, and the widths of the item features.
+        config: The settings.
+    """
+
+    name = "mgcn"
+    Config = MGCNConfig
+    config: MGCNConfig
+
+    def __init__(self, sizes: Sizes, config: MGCNConfig | None = None) -> None:
+        super().__init__(sizes, config)
+        check_modalities(self)
+        dim = self.config.embedding_dim
+        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
+        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
+        self.projections = nn.ModuleDict({m: nn.Linear(c, dim) for m, c in sizes.channels.items()})
+        self.purifiers = nn.ModuleDict({m: nn.Linear(dim, dim) for m in sizes.channels})
+        self.preferences = nn.ModuleDict({m: nn.Linear(dim, dim) for m in sizes.channels})
+        self.query = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 1, bias=False))
+        self.propagation = LayeredPropagation(
+            self.config.num_layers, layer_readout="mean", backend=self.config.backend
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        nn.init.xavier_uniform_(self.user_embedding)
+        nn.init.xavier_uniform_(self.item_embedding)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                module.reset_parameters()
+
+    @classmethod
+    def transform(cls, config: MGCNConfig) -> BaseTransform:
+        """Return what puts the nearest neighbours of every modality into a dataset."""
+        return ItemKNNGraph(config.k)
+
+    def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
+        """Return the interactions, their block from items to users, and a graph per modality."""
+        edge_index = data[INTERACTS].edge_index
+        users, items = self.num_users, self.num_items
+        return {
+            "interaction": interaction_adjacency(edge_index, users, items),
+            "user": Adjacency.normalized(edge_index.flip(0), num_nodes=(items, users)),
+            **{f"item/{m}": similarity_adjacency(data, m) for m in self.sizes.channels},
+        }
+
+    def represent(self, inputs: Inputs) -> Representations:
+        """Return the views ``"fused"``, ``"id"`` (behaviour) and every modality."""
+        behaviour, views = self.behaviour(inputs), self.modality_views(inputs)
+        nodes = {
+            FUSED: behaviour + self.fuse(views, behaviour),
+            ID: behaviour,
+            **dict(zip(self.sizes.channels, views, strict=True)),
+        }
+        return Representations.from_nodes(nodes, self.num_users)
+
+    def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """Return the ranking loss, ``bpr`` or ``softmax``, ``contrast`` and ``reg``."""
+        config, behaviour = self.config, self.behaviour(inputs)
+        side = self.fuse(self.modality_views(inputs), behaviour)
+        reps = Representations.from_nodes({FUSED: behaviour + side}, self.num_users)
+        contrast = side.new_zeros(())
+        if config.contrast_weight:
+            contrast = config.contrast_weight * self.contrast_loss(side, behaviour, batch)
+        penalty = batch_penalty(reps.user[FUSED], reps.item[FUSED], batch, config)
+        return {
+            **ranking_terms(reps, batch, config),
+            "contrast": contrast,
+            "reg": config.reg_weight * penalty,
+        }
+
+    def behaviour(self, inputs: Inputs) -> Tensor:
+        """Return the ids of users and items propagated ``[num_users + num_items, d]``."""
+        nodes = torch.cat([self.user_embedding, self.item_embedding])
+        out: Tensor = self.propagation(nodes, inputs.graphs["interaction"])
+        return out
+
+    def modality_views(self, inputs: Inputs) -> Tensor:
+        """Return every modality's users and items ``[modalities, num_users + num_items, d]``."""
+        views = []
+        for modality, projection in self.projections.items():
+            gate = self.purifiers[modality](projection(inputs.features[modality])).sigmoid()
+            view = self.item_embedding * gate
+            if modality in inputs.present:
+                view = view * inputs.present[modality].unsqueeze(-1)
+            for _ in range(self.config.num_item_layers):
+                view = propagate(inputs.graphs[f"item/{modality}"], view, self.config.backend)
+            views.append(view)
+        items = torch.stack(views)
+        users = propagate(inputs.graphs["user"], items, self.config.backend)
+        return torch.cat([users, items], dim=1)
+
+    def fuse(self, views: Tensor, behaviour: Tensor) -> Tensor:
+        """Return what all views share and what each has of its own, as far as it is preferred.
+
+        Args:
+            views: Every modality's users and items ``[modalities, num_nodes, d]``; rows of zeros
+                take no part.
+            behaviour: Their ids propagated ``[num_nodes, d]``.
+        """
+        empty = (views == 0).all(dim=-1, keepdim=True)
+        score = self.query(views).masked_fill(empty, torch.finfo(views.dtype).min)
+        shared = (score.softmax(dim=0) * views).sum(dim=0)
+        own = (views - shared).masked_fill(empty, 0)
+        gates = torch.stack([gate(behaviour).sigmoid() for gate in self.preferences.values()])
+        return (shared + (own * gates).sum(dim=0)) / (len(views) + 1)
+
+    def contrast_loss(self, side: Tensor, behaviour: Tensor, batch: Batch) -> Tensor:
+        """Return InfoNCE between modalities and behaviour, users and positive items of a batch."""
+        user, item = batch.user, batch.pos_item + self.num_users
+        if isinstance(batch, UserBatch):
+            user = user.unique_consecutive()
+        temperature, precision = self.config.temperature, self.config.precision
+        losses = [
+            info_nce(
+                F.embedding(node, side),
+                F.embedding(node, behaviour),
+                temperature,
+                precision=precision,
+            )
+            for node in (user, item)
+        ]
+        return torch.stack(losses).sum()

@@ -1,0 +1,45 @@
+"""What models of item features share: the check that there are some, and graphs made of them."""
+
+from __future__ import annotations
+
+import torch
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import knn_edge_type, num_items
+from mentor_pyg.data.schema import is_recorded
+from mentor_pyg.graph import Adjacency, normalize_similarity, with_self_neighbours
+from mentor_pyg.models.model import Model
+from mentor_pyg.typing import Modality
+
+__all__ = ["check_modalities", "similarity_adjacency"]
+
+
+def check_modalities(model: Model) -> None:
+    """Raise a ``ValueError`` if a model that needs item features was built for none."""
+    if not model.sizes.channels:
+        raise ValueError(
+            f"{type(model).__name__} needs at least one modality; add features as "
+            f"data['item'].x_<modality>, or train a model of interactions alone, such as LightGCN"
+        )
+
+
+def similarity_adjacency(data: HeteroData, modality: Modality) -> Adjacency:
+    r"""Return the graph of a modality's similar items.
+
+    It is :math:`\mathbf{D}^{-1/2} \mathbf{S} \mathbf{D}^{-1/2}`, where :math:`\mathbf{S}`, which is
+    not symmetrised, holds the cosines of every item and its :math:`k` most similar ones, itself
+    among them, and :math:`\mathbf{D}` its row sums. Items that lack the modality have no edges. A
+    graph of one's own is taken with the neighbours and similarities that it has.
+
+    Args:
+        data: The dataset with its item graphs, see :class:`~mentor_pyg.transforms.ItemKNNGraph`.
+        modality: The modality.
+    """
+    store, items = data[knn_edge_type(modality)], num_items(data)
+    edge_index, similarity = store.edge_index, store.get("edge_weight")
+    if similarity is None:
+        similarity = torch.ones(edge_index.size(1), device=edge_index.device)
+    if is_recorded(data, knn_edge_type(modality)):
+        edge_index, similarity = with_self_neighbours(edge_index, similarity)
+    weight = normalize_similarity(edge_index, similarity, items)
+    return Adjacency.from_edge_index(edge_index, weight, num_nodes=items)

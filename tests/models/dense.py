@@ -1,0 +1,130 @@
+"""Small data with every gap, and references in loops and float64 that tests of models share."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import INTERACTS, REV_INTERACTS
+from mentor_pyg.sampling import Batch
+
+Matrix = NDArray[np.float64]
+Sparse = dict[tuple[int, int], float]
+USERS, ITEMS = 8, 11
+CHANNELS = {"visual": 5, "textual": 7, "acoustic": 3}
+LACKING = {"visual": (4, 5), "textual": (3, 4), "acoustic": (3, 4, 6)}
+EDGES = (
+    (0, 0), (0, 1), (0, 4), (1, 1), (1, 2), (1, 5), (2, 0), (2, 6), (2, 7), (2, 8),
+    (3, 2), (3, 8), (4, 5), (4, 7), (4, 9), (5, 4), (5, 0), (6, 3),
+)  # fmt: skip
+"""User 7 and item 10 have none; user 6 has but item 3, which lacks two modalities."""
+BATCH = Batch(
+    torch.tensor([0, 0, 2, 5, 6]), torch.tensor([1, 4, 7, 0, 3]), torch.tensor([2, 3, 10, 5, 4])
+)
+
+
+def gappy_data(*modalities: str, complete: bool = False) -> HeteroData:
+    """Return data of some modalities, which items lack, with users and items without edges."""
+    generator = torch.Generator().manual_seed(0)
+    data = HeteroData()
+    data["user"].num_nodes, data["item"].num_nodes = USERS, ITEMS
+    for modality, channels in CHANNELS.items():
+        x = torch.randn(ITEMS, channels, generator=generator) + 0.5
+        if modality not in modalities:
+            continue
+        if not complete:
+            present = torch.ones(ITEMS, dtype=torch.bool)
+            present[list(LACKING[modality])] = False
+            x[~present] = 0
+            data["item"][f"has_{modality}"] = present
+        data["item"][f"x_{modality}"] = x
+    edge_index = torch.tensor(EDGES).t().contiguous()
+    data[INTERACTS].edge_index = edge_index
+    data[REV_INTERACTS].edge_index = edge_index.flip(0)
+    return data
+
+
+def has(data: HeteroData, modality: str) -> list[bool]:
+    found = data["item"].get(f"has_{modality}")
+    return [True] * ITEMS if found is None else found.tolist()
+
+
+def numbers(tensor: Tensor) -> Matrix:
+    """Return a tensor's values in float64."""
+    return tensor.detach().double().numpy()
+
+
+def sigmoid(x: Matrix) -> Matrix:
+    return 1 / (1 + np.exp(-x))
+
+
+def leaky_relu(x: Matrix) -> Matrix:
+    return np.where(x > 0, x, 0.01 * x)
+
+
+def unit(x: Matrix) -> Matrix:
+    """Return rows of unit length; rows of zeros stay."""
+    length = np.linalg.norm(x, axis=-1, keepdims=True)
+    return x / np.where(length > 0, length, 1)
+
+
+def degrees() -> tuple[list[int], list[int]]:
+    users = [sum(u == user for u, _ in EDGES) for user in range(USERS)]
+    items = [sum(i == item for _, i in EDGES) for item in range(ITEMS)]
+    return users, items
+
+
+def light_gcn(user: Matrix, item: Matrix, num_layers: int) -> tuple[Matrix, Matrix]:
+    """Return the mean over layers of symmetrically normalised propagation."""
+    user_degree, item_degree = degrees()
+    layers = [(user, item)]
+    for _ in range(num_layers):
+        next_user, next_item = np.zeros_like(user), np.zeros_like(item)
+        for u, i in EDGES:
+            weight = 1 / math.sqrt(user_degree[u] * item_degree[i])
+            next_user[u] += weight * layers[-1][1][i]
+            next_item[i] += weight * layers[-1][0][u]
+        layers.append((next_user, next_item))
+    sums = [sum(layer[side] for layer in layers) / (num_layers + 1) for side in (0, 1)]
+    return sums[0], sums[1]
+
+
+def nearest(x: Matrix, present: list[bool], k: int) -> Sparse:
+    """Return the cosine of every item with its k nearest ones, itself among them, by row."""
+    rows, found = unit(x), {}
+    for i in range(len(x)):
+        if present[i]:
+            cosine = {j: float(rows[i] @ rows[j]) for j in range(len(x)) if present[j]}
+            for j in sorted(cosine, key=lambda j: -cosine[j])[:k]:
+                found[i, j] = cosine[j]
+    return found
+
+
+def by_row_sums(graph: Sparse) -> Sparse:
+    """Divide by the roots of the row sums of both ends."""
+    sums = [sum(w for (i, _), w in graph.items() if i == row) for row in range(ITEMS)]
+    return {(i, j): w / math.sqrt(sums[i] * sums[j]) for (i, j), w in graph.items()}
+
+
+def product(graph: Sparse, x: Matrix) -> Matrix:
+    out = np.zeros_like(x)
+    for (i, j), weight in graph.items():
+        out[i] += weight * x[j]
+    return out
+
+
+def bpr(user: Matrix, item: Matrix, batch: Batch) -> float:
+    total = 0.0
+    for u, p, n in zip(*(ids.tolist() for ids in batch), strict=True):
+        total += math.log1p(math.exp(user[u] @ item[n] - user[u] @ item[p]))
+    return total / batch.user.numel()
+
+
+def half_squares(user: Matrix, item: Matrix, batch: Batch) -> float:
+    total = 0.0
+    for u, p, n in zip(*(ids.tolist() for ids in batch), strict=True):
+        total += user[u] @ user[u] + item[p] @ item[p] + item[n] @ item[n]
+    return float(total) / (2 * batch.user.numel())
