@@ -31,7 +31,7 @@ def run(
     out: Path | None,
     refit: bool,
     training: dict[str, Any],
-    settings: dict[str, Any],
+    settings: dict[str, Any] | None = None,  # A model may have none.
     config: object = None,
 ) -> None:
     """Train a model, choose its epoch on validation and report it on test.

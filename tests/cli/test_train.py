@@ -12,7 +12,7 @@ import yaml
 
 import mentor_pyg.training
 from mentor_pyg.cli import run_training
-from mentor_pyg.models import LightGCNConfig
+from mentor_pyg.models import MODELS, LightGCNConfig
 from mentor_pyg.training import TrainingConfig
 from tests.cli.conftest import SMALL, Command
 from tests.models.outsiders import MetricMF
@@ -46,6 +46,14 @@ def test_trains_and_says_what_came_of_it(command: Command, folder: Path) -> None
     chosen = settings["model"]["settings"]
     assert chosen["modality_weights"] == {"visual": 1.0, "textual": 2.0}
     assert chosen["align_levels"] == ["id_fused"]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_every_model_trains_by_its_name(model: str, command: Command, folder: Path) -> None:
+    done = command("train", "--model", model, "--data", folder, "--training.epochs", 1, "--out",
+                   "out", "--training.device", "cpu")  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    assert command("recommend", "out", "--user", 7, "--k", 3).out.count("\n") == 4
 
 
 def test_without_data_it_says_that_they_are_synthetic(command: Command) -> None:
