@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mentor_pyg.cli.search import add_arguments
 
-__all__ = ["add_arguments", "run"]
+if TYPE_CHECKING:
+    from mentor_pyg.experiments import Plan
+
+__all__ = ["add_arguments", "run", "train_and_report"]
 
 
 def run(config: Path, out: Path) -> None:
@@ -14,15 +18,25 @@ def run(config: Path, out: Path) -> None:
 
     The same command goes on where it stopped; several at once share the work.
     """
-    from mentor_pyg.experiments import compare, read_plan, write_report
+    from mentor_pyg.experiments import read_plan
 
-    plan = read_plan(config)
-    cells = compare(plan, out)
-    for path in write_report(plan, out):
+    train_and_report(read_plan(config), out)
+
+
+def train_and_report(
+    plan: Plan, out: Path, name: str = "report", *, baselines: bool = True
+) -> None:
+    """Train the cells of a plan and write the report, also where some have failed.
+
+    Raises:
+        ValueError: If some have.
+    """
+    from mentor_pyg.experiments import compare, write_report
+
+    results = [cell.result for cell in compare(plan, out, baselines=baselines)]
+    for path in write_report(plan, out, name):
         print(f"written to {path}")
-    results = [cell.result for cell in cells]
-    failed = sum(result is not None and "error" in result for result in results)
     if missing := results.count(None):
         print(f"{missing} cells are with other processes; run the same again for the whole report")
-    if failed:
-        raise ValueError(f"{failed} of {len(cells)} cells failed; the report has them")
+    if failed := sum(result is not None and "error" in result for result in results):
+        raise ValueError(f"{failed} of {len(results)} cells failed; the report has them")

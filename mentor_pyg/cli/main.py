@@ -51,6 +51,10 @@ COMMANDS = {
         "--config FILE --out DIR",
         "train a plan's models with several seeds, and write a report with tests",
     ),
+    "ablate": _Command(
+        "--config FILE --out DIR",
+        "the same for a plan's models with variants alone",
+    ),
     "models": _Command("[NAME]", "list the models and shipped configs, or the settings of one"),
     "data": _Command("DIR", "say what a data folder holds, and what is wrong with it"),
 }

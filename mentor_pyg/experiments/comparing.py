@@ -65,7 +65,7 @@ def cells_of(plan: Plan, out: Path) -> list[Cell]:
     ]
 
 
-def compare(plan: Plan, out: Path) -> list[Cell]:
+def compare(plan: Plan, out: Path, *, baselines: bool = True) -> list[Cell]:
     """Train every cell that is not done, rank its test once, and return all cells.
 
     Run again, it goes on where it stopped: a cell under way is resumed, one that failed is tried
@@ -74,12 +74,13 @@ def compare(plan: Plan, out: Path) -> list[Cell]:
     Args:
         plan: The plan. What it searches needs to be searched already.
         out: The folder of the comparison.
+        baselines: Whether models without gradients have to be among the models.
 
     Raises:
         FileNotFoundError: If a search has not ended.
         ValueError: If a dataset has no model without gradients beside it.
     """
-    for data in plan.data:
+    for data in plan.data if baselines else ():
         _check_baselines(plan, data)
     settings = {
         (data, e.label): chosen_settings(e, data, out) for data, e in plan.cells()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,25 @@ class Plan:
     def cells(self) -> list[tuple[str, Entry]]:
         """Return every dataset and model that belong together."""
         return [(d, e) for d in self.data for e in self.models.values() if d in e.data]
+
+    def ablation(self) -> Plan:
+        """Return the plan of the models that have variants, and of these, alone.
+
+        Raises:
+            ValueError: If no model has any.
+        """
+        bases = {entry.base.label for entry in self.models.values() if entry.base is not None}
+        if not bases:
+            raise ValueError(
+                "no model of the plan has 'variants', such as "
+                "{no_alignment: {settings.align_weight: 0.0}}; add some"
+            )
+        models = {
+            label: entry
+            for label, entry in self.models.items()
+            if label in bases or entry.base is not None
+        }
+        return replace(self, models=models)
 
 
 def read_plan(path: Path) -> Plan:

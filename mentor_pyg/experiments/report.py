@@ -28,12 +28,13 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _STYLES = ("-", "--", ":", "-.")
 
 
-def write_report(plan: Plan, out: Path) -> list[Path]:
-    """Write ``report.md`` and ``report.html`` of the cells that are there, and return their paths.
+def write_report(plan: Plan, out: Path, name: str = "report") -> list[Path]:
+    """Write the cells that are there as Markdown and as HTML, and return the files.
 
     Args:
         plan: The plan.
         out: The folder of the comparison; figures go to ``figures``.
+        name: The name of both files, without suffix.
     """
     sections = [Section(title="Comparison", level=1, text=_reading(plan))]
     cells = cells_of(plan, out)
@@ -41,13 +42,11 @@ def write_report(plan: Plan, out: Path) -> list[Path]:
         of_data = [cell for cell in cells if cell.data == data]
         sections += _sections(plan, data, of_data, out)
     written = []
-    for name, text in (
-        ("report.md", as_markdown(sections, out)),
-        ("report.html", as_html(sections)),
-    ):
-        with replaced_whole(out / name) as partial:
+    for suffix, text in ((".md", as_markdown(sections, out)), (".html", as_html(sections))):
+        path = out / f"{name}{suffix}"
+        with replaced_whole(path) as partial:
             partial.write_text(text, encoding="utf-8")
-        written.append(out / name)
+        written.append(path)
     return written
 
 

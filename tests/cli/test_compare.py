@@ -1,0 +1,66 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command
+
+pytest.importorskip("optuna")
+
+
+@pytest.fixture
+def plan(folder: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "plan.yaml"
+    path.write_text(f"""
+data: {{tiny: {folder}}}
+models:
+  popularity: {{}}
+  item_knn: {{search: {{settings.k: [5, 20]}}}}
+  bprmf: {{settings: {{embedding_dim: 8}}, variants: {{wide: {{settings.embedding_dim: 16}}}}}}
+training: {{epochs: 2, device: cpu}}
+seeds: [0]
+trials: 2
+""")
+    return path
+
+
+def test_search_then_compare_then_ablate(command: Command, plan: Path, tmp_path: Path) -> None:
+    args = ("--config", plan, "--out", tmp_path / "out")
+    done = command("search", *args)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.splitlines()[-1].startswith("item_knn on tiny: {'k': ")
+    done = command("compare", *args)
+    assert (done.status, done.err) == (0, "")
+    report = tmp_path / "out" / "report.md"
+    assert done.out.splitlines()[-2:] == [
+        f"written to {report}",
+        f"written to {report.with_suffix('.html')}",
+    ]
+    assert "| item_knn |" in report.read_text()
+    done = command("ablate", *args)
+    assert done.status == 0 and "epoch" not in done.out  # compare has trained all of it.
+    ablation = report.with_name("ablation.md").read_text()
+    assert "### Ablation of bprmf" in ablation and "| item_knn |" not in ablation
+
+
+def test_failed_cells_give_status_2_and_a_report(
+    command: Command, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = plan.read_text().replace(" {search: {settings.k: [5, 20]}}", " {}")
+    plan.write_text(
+        text.replace("embedding_dim: 16", "precision: tf32x3, settings.ranking_loss: softmax")
+    )
+    done = command("compare", "--config", plan, "--out", tmp_path / "out")
+    assert done.status == 2
+    assert done.err.splitlines()[-1] == "error: 1 of 4 cells failed; the report has them"
+    assert "Failed: bprmf-wide, seed 0" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_refuses(refused: Callable[..., None], plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refused(
+        "still to be searched; run `mentor-pyg search`", "compare", "--config", plan, "--out", out
+    )
+    refused("no file .*absent", "search", "--config", tmp_path / "absent", "--out", out)
+    plan.write_text(plan.read_text().replace("variants: {wide: {settings.embedding_dim: 16}}", ""))
+    refused("no model of the plan has 'variants'", "ablate", "--config", plan, "--out", out)
