@@ -45,8 +45,9 @@ class MENTORConfig(ModelConfig):
     """Whether the fused view, which ranks, has the ID view beside the modalities."""
     align_levels: tuple[AlignmentLevel, ...] = tuple(AlignmentLevel)
     """The levels of alignment."""
-    statistics: Statistics | None = None
-    """What alignment summarises a view by; by default what the semantics say."""
+    statistics: Statistics = "scalar"
+    """What alignment summarises a view by: one mean and variance, or ``"dimension"``, one per
+    column, which the paper leaves open."""
     align_weight: AtLeastZero = 0.1
     """Weight of the alignment."""
     mask_weight: AtLeastZero = 1.5

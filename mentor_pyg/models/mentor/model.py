@@ -88,8 +88,7 @@ class MENTOR(Recommender):
         self.propagation = LayeredPropagation(config.num_layers, backend=config.backend)
         self.item_conv = ItemSemanticConv(config.num_item_layers, backend=config.backend)
         self.fusion = ModalityFusion(users, self.modalities, self.rules.softmax_weights)
-        statistics = config.statistics or self.rules.statistics
-        self.alignment = CrossModalAlignment(config.align_levels, statistics)
+        self.alignment = CrossModalAlignment(config.align_levels, config.statistics)
         blocks = len(self.modalities) + config.id_in_score
         self.masking = FeatureMasking(dim * blocks, config.mask_ratio)
         self.perturbation = GraphPerturbation(config.noise_scale)

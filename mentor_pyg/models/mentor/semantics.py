@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mentor_pyg.losses import Statistics
 from mentor_pyg.models.mentor.config import Semantics
 
 __all__ = ["RULES", "SemanticsRules"]
@@ -19,8 +18,6 @@ class SemanticsRules:
     """Base of the logarithm in the ranking loss."""
     softmax_weights: bool
     """Whether user modality weights stay a softmax, rather than only start as one."""
-    statistics: Statistics
-    """What alignment summarises a view by."""
     masking_trains: bool
     """Whether feature masking has a gradient; without, it is a constant."""
     shared_encoders: bool
@@ -33,7 +30,6 @@ RULES: dict[Semantics, SemanticsRules] = {
     "paper": SemanticsRules(
         log_base=math.e,
         softmax_weights=True,
-        statistics="dimension",
         masking_trains=True,
         shared_encoders=True,
         self_neighbours=False,
@@ -41,7 +37,6 @@ RULES: dict[Semantics, SemanticsRules] = {
     "released": SemanticsRules(
         log_base=2,
         softmax_weights=False,
-        statistics="scalar",
         masking_trains=False,
         shared_encoders=False,
         self_neighbours=True,

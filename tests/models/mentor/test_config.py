@@ -20,7 +20,7 @@ def test_published_values() -> None:
     assert (config.noise_scale, config.reg_weight) == (0.1, 1e-3)
     assert (config.item_graph, config.id_guidance, config.contrast) == (True, True, "full")
     assert config.align_levels == LEVELS
-    assert (config.ranking_loss, config.statistics) == ("bpr", None)
+    assert (config.ranking_loss, config.statistics) == ("bpr", "scalar")
     assert (config.id_in_score, config.id_encoder) == (False, "mlp")
 
 
@@ -63,7 +63,7 @@ def test_levels_by_name_or_enum(as_given: type) -> None:
         ("temperature", 0.0, r"above 0 \(got 0.0\)"),
         ("temperature", math.nan, r"above 0 \(got nan\)"),
         ("embedding_dim", 0, r"at least 1 \(got 0\)"),
-        ("statistics", "robust", r"one of \['dimension', 'scalar'\] or None \(got 'robust'\)"),
+        ("statistics", "robust", r"one of \['dimension', 'scalar'\] \(got 'robust'\)"),
         ("id_encoder", "cnn", r"one of \['mlp', 'table'\] \(got 'cnn'\)"),
     ],
 )

@@ -39,10 +39,10 @@ SWITCHES = [
     {"perturb_weight": 0.0},
     {"align_weight": 0.0, "mask_weight": 0.0, "perturb_weight": 0.0, "reg_weight": 0.0},
     {"temperature": 0.6, "noise_scale": 0.3},
-    {"statistics": "scalar"},
+    {"statistics": "dimension"},
     {"id_encoder": "table"},
     {"id_in_score": True},
-    {"id_in_score": True, "id_encoder": "table", "statistics": "scalar"},
+    {"id_in_score": True, "id_encoder": "table", "statistics": "dimension"},
     {"ranking_loss": "softmax"},
     {"ranking_loss": "softmax", "id_in_score": True, "ranking_temperature": 0.1},
 ]
