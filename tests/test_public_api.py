@@ -57,9 +57,9 @@ NAMES = {
         FREEDOMConfig FittedModel GRCN GRCNConfig ItemKNN ItemKNNConfig LATTICE
         LATTICEConfig LayerGCN LayerGCNConfig LightGCN LightGCNConfig MENTOR
         MENTORConfig MGCN MGCNConfig MMGCN MMGCNConfig MODELS Model ModelConfig
-        Objective Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender Step
-        UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model ranking_terms
-        register save_model
+        Objective Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender SLMRec
+        SLMRecConfig Step UserKNN UserKNNConfig VBPR VBPRConfig adam build_model
+        load_model ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation

@@ -31,6 +31,7 @@ from mentor_pyg.models.model import Model
 from mentor_pyg.models.objective import Objective, adam
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import MODELS, build_model, register
+from mentor_pyg.models.slmrec import SLMRec, SLMRecConfig
 from mentor_pyg.models.step import Step
 from mentor_pyg.models.vbpr import VBPR, VBPRConfig
 
@@ -72,6 +73,8 @@ __all__ = [
     "RP3Beta",
     "RP3BetaConfig",
     "Recommender",
+    "SLMRec",
+    "SLMRecConfig",
     "Step",
     "UserKNN",
     "UserKNNConfig",

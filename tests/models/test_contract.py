@@ -35,6 +35,7 @@ from mentor_pyg.models import (
     Popularity,
     Recommender,
     RP3Beta,
+    SLMRec,
     UserKNN,
     load_model,
     save_model,
@@ -46,6 +47,7 @@ CLASSES = {
     cls.name: cls
     for cls in (
         *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
+        *(SLMRec,),
         *(Content, *OUTSIDERS),
     )
 }
