@@ -5,6 +5,7 @@ from mentor_pyg.models.bm3 import BM3, BM3Config
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.captured_step import CapturedStep
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.dualgnn import DualGNN, DualGNNConfig
 from mentor_pyg.models.files import load_model, save_model
 from mentor_pyg.models.fitted import (
     EASE,
@@ -51,6 +52,8 @@ __all__ = [
     "BPRMFConfig",
     "CapturedStep",
     "Draws",
+    "DualGNN",
+    "DualGNNConfig",
     "EASEConfig",
     "FREEDOMConfig",
     "FittedModel",

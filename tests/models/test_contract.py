@@ -27,6 +27,7 @@ from mentor_pyg.models import (
     MODELS,
     VBPR,
     Draws,
+    DualGNN,
     FittedModel,
     ItemKNN,
     LayerGCN,
@@ -47,7 +48,7 @@ CLASSES = {
     cls.name: cls
     for cls in (
         *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
-        *(SLMRec,),
+        *(SLMRec, DualGNN),
         *(Content, *OUTSIDERS),
     )
 }

@@ -28,7 +28,7 @@ _BLOCK = 2**22
 
 def scipy_package() -> Any:
     """Return SciPy, or raise an error that names what brings it."""
-    return require("scipy", extra="train", purpose="A model without gradients")
+    return require("scipy", extra="train", purpose="A product of sparse matrices")
 
 
 def interaction_matrix(inputs: Inputs) -> Any:
