@@ -62,8 +62,11 @@ def cross_entropy(
     unit_rows: bool,
 ) -> Tensor:
     """Return the loss, see :class:`~mentor_pyg.ops.contrast.ContrastBackend`."""
-    stream = partial(_stream, precision=precision)
-    return streamed_cross_entropy(stream, query, table, target, row, temperature, unit_rows)
+    # On CUDA, products of bfloat16 can be had in float32; elsewhere torch rounds if told to.
+    factor = torch.bfloat16 if query.is_cuda and precision == "bf16" else query.dtype
+    stream = partial(_stream, factor=factor)
+    with _float32_products(query.device.type, "ieee" if factor == torch.bfloat16 else precision):
+        return streamed_cross_entropy(stream, query, table, target, row, temperature, unit_rows)
 
 
 def _float32_products(device: str, precision: Precision) -> AbstractContextManager[None]:
@@ -117,28 +120,12 @@ def _stream(
     grad_query: Tensor | None,
     grad_table: Tensor | None,
     shifted: bool,
-    precision: Precision,
-) -> Tensor:
-    """Add the softmax's part to the gradients, as a :data:`~.streamed.Stream` does."""
-    # On CUDA, products of bfloat16 can be had in float32; elsewhere torch rounds if told to.
-    factor = torch.bfloat16 if query.is_cuda and precision == "bf16" else query.dtype
-    products = "ieee" if factor == torch.bfloat16 else precision
-    with _float32_products(query.device.type, products):
-        return _stream_factors(
-            query, table, targets, temperature, grad_query, grad_table, shifted, factor
-        )
-
-
-def _stream_factors(
-    query: Tensor,
-    table: Tensor,
-    targets: Targets,
-    temperature: float,
-    grad_query: Tensor | None,
-    grad_table: Tensor | None,
-    shifted: bool,
     factor: torch.dtype,
 ) -> Tensor:
+    """Add the softmax's part to the gradients, as a :data:`~.streamed.Stream` does.
+
+    ``factor`` is the dtype of what is multiplied.
+    """
     total = query.new_zeros((), dtype=torch.float64)
     chunks = _chunks(len(query), len(table), query.device.type)
     table_factor = table.to(factor)
