@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from cases import CannotRunError, Case, Setting, Work
 
+from mentor_pyg.environment import PeakMemory
+
 __all__ = ["Row", "measure", "refuse_beyond_memory", "seconds_of"]
 
 Row = dict[str, Any]
@@ -126,9 +128,10 @@ def _first_call(function: Callable[[], object], device: str) -> tuple[Row, float
         seconds = seconds_of(call, device)
         peak: float | None = torch.cuda.max_memory_allocated() / 2**20
     else:
-        held = _reset_peak()
+        memory = _peak_memory()
+        held = memory.before
         seconds = seconds_of(call, device)
-        peak = None if held is None else _status_mib("VmHWM")
+        peak = memory.read()
     added = None if held is None or peak is None else peak - held
     return {"held_mib": held, "peak_mib": added}, seconds, results[0]
 
@@ -153,25 +156,13 @@ def _samples(
     return calls, times
 
 
-def _reset_peak() -> float | None:
-    """Let the peak of resident memory start anew and return what is resident now, in MiB.
-
-    ``None`` where the system does not keep one (it is Linux's).
-    """
+def _peak_memory() -> PeakMemory:
+    """Let the peak of resident memory start anew."""
     gc.collect()
     # What preparing has freed goes back to the system, or the call would reuse it uncounted.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    return _status_mib("VmRSS")
-
-
-def _status_mib(key: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
+    return PeakMemory()
 
 
 def _trace(work: Work, setting: Setting, name: str) -> str:

@@ -14,20 +14,26 @@ __all__ = ["PeakMemory", "describe_environment"]
 
 
 class PeakMemory:
-    """The most resident memory of this process since it was made, where the system keeps one."""
+    """The most resident memory of this process since it was made, where the system keeps one.
+
+    Attributes:
+        before: What was resident then, in MiB; ``None`` where the system keeps no peak.
+    """
 
     def __init__(self) -> None:
-        self._has_reset = False
+        self.before: float | None = None
         with suppress(OSError):  # It is Linux's.
             Path("/proc/self/clear_refs").write_text("5")
-            self._has_reset = True
+            self.before = _status_mib("VmRSS")
 
     def read(self) -> float | None:
         """Return the peak in MiB; ``None`` where there is none to be had."""
-        if not self._has_reset:
-            return None
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
+        return None if self.before is None else _status_mib("VmHWM")
+
+
+def _status_mib(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
 
 
 def describe_environment(device: torch.device) -> dict[str, str | int]:

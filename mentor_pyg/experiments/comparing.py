@@ -20,7 +20,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.data import fingerprint
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.environment import PeakMemory
-from mentor_pyg.evaluation import full_ranking, per_user_metrics
+from mentor_pyg.evaluation.ranking import measured
 from mentor_pyg.experiments.plan import Entry, Plan
 from mentor_pyg.experiments.searching import chosen_settings
 from mentor_pyg.files import load_checked, replaced_whole, save_checked
@@ -136,7 +136,6 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, out: Path) -
                 run,
                 settings=settings["settings"],
                 config=config,
-                source=None,
                 on_epoch=watch,
             )
         result = {**metrics, **_ranked(cell, run, data, config.k)}
@@ -165,7 +164,7 @@ def _ranked(cell: Cell, run: Path, data: HeteroData, k: tuple[int, ...]) -> dict
     inputs = model.prepare(model.transform(model.config)(data))
     with model.evaluating():
         scorer = model.scorer(inputs)
-        beyond = full_ranking(scorer, data, "test", k, metrics=BEYOND)
-        per_user = per_user_metrics(scorer, data, "test", k, metrics=("recall", "ndcg"))
-    save_checked(per_user, cell.folder / "users.safetensors", "")
-    return {"beyond": beyond}
+        metrics = ("recall", "ndcg", *BEYOND)
+        found, per_user = measured(scorer, data, "test", k, metrics, per_user=True)
+    save_checked(per_user, cell.folder / "users.safetensors")
+    return {"beyond": {key: v for key, v in found.items() if key.split("@")[0] in BEYOND}}

@@ -211,7 +211,6 @@ class _Search:
                 raise self.optuna.TrialPruned
 
         path = self.folder / trial.user_attrs["run"]
-        shown = {**trial.params}
         try:
             metrics = train(
                 self.entry.model,
@@ -224,16 +223,18 @@ class _Search:
             )
         except self.optuna.TrialPruned:
             self.study.tell(trial, state=self.states.PRUNED)
-            print(f"{self.label}: given up {shown}", flush=True)
+            print(f"{self.label}: given up {trial.params}", flush=True)
         except (ValueError, FloatingPointError, RuntimeError) as error:
             trial.set_user_attr("error", f"{type(error).__name__}: {error}")
             self.study.tell(trial, state=self.states.FAIL)
-            print(f"{self.label}: failed {shown}: {error}", file=sys.stderr, flush=True)
+            print(f"{self.label}: failed {trial.params}: {error}", file=sys.stderr, flush=True)
         else:
             del metrics["config"]
             trial.set_user_attr("metrics", metrics)
             self.study.tell(trial, metrics["val"][monitor])
-            print(f"{self.label}: {monitor} {metrics['val'][monitor]:.4f} {shown}", flush=True)
+            print(
+                f"{self.label}: {monitor} {metrics['val'][monitor]:.4f} {trial.params}", flush=True
+            )
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
 
     def _suggest(self, trial: Any) -> dict[str, dict[str, Any]]:
