@@ -9,10 +9,12 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, REV_INTERACTS
+from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.sampling import Batch
 
 Matrix = NDArray[np.float64]
 Sparse = dict[tuple[int, int], float]
+BOTH = ("visual", "textual")
 USERS, ITEMS = 8, 11
 CHANNELS = {"visual": 5, "textual": 7, "acoustic": 3}
 LACKING = {"visual": (4, 5), "textual": (3, 4), "acoustic": (3, 4, 6)}
@@ -45,6 +47,54 @@ def gappy_data(*modalities: str, complete: bool = False) -> HeteroData:
     data[INTERACTS].edge_index = edge_index
     data[REV_INTERACTS].edge_index = edge_index.flip(0)
     return data
+
+
+COLD_USER, COLD_ITEM, WITHOUT_VISUAL, WITHOUT_ANY = 7, 11, 3, 5
+"""Of :func:`tiny_data_with_gaps`."""
+
+
+def tiny_data_with_gaps(*modalities: str, cold: bool, filler: float = 0.0) -> HeteroData:
+    """Return the tiny synthetic set, where one item lacks a modality and one lacks both.
+
+    What stands in for them is the filler. One user and one item may have no interactions.
+    """
+    data = SyntheticMultimodal("tiny", modalities=modalities)[0].clone()
+    if cold:
+        user, item = data[INTERACTS].edge_index
+        kept = (user != COLD_USER) & (item != COLD_ITEM)
+        data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, kept]
+    lacking = {"visual": [WITHOUT_VISUAL, WITHOUT_ANY], "textual": [WITHOUT_ANY]}
+    for modality in modalities:
+        present = torch.ones(80, dtype=torch.bool)
+        present[lacking[modality]] = False
+        data["item"][f"has_{modality}"] = present
+        x = data["item"][f"x_{modality}"].clone()
+        x[~present] = filler
+        data["item"][f"x_{modality}"] = x
+    return data
+
+
+def interaction_matrix(edge_index: Tensor, users: int, items: int) -> Tensor:
+    """Return the normalised graph of users and items in float64."""
+    out = torch.zeros(users + items, users + items, dtype=torch.float64)
+    degree = [0] * (users + items)
+    pairs = [(u, users + i) for u, i in zip(*edge_index.tolist(), strict=True)]
+    for u, i in pairs:
+        degree[u] += 1
+        degree[i] += 1
+    for u, i in pairs:
+        out[u, i] = out[i, u] = 1 / math.sqrt(degree[u] * degree[i])
+    return out
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def linear(module: torch.nn.Module, x: Matrix) -> Matrix:
+    """Return what a linear layer makes of rows."""
+    bias = getattr(module, "bias", None)
+    return x @ numbers(module.weight).T + (0 if bias is None else numbers(bias))
 
 
 def has(data: HeteroData, modality: str) -> list[bool]:

@@ -9,30 +9,13 @@ from mentor_pyg.data import INTERACTS
 from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.models import BM3, BM3Config, Draws, ranking_terms
 from mentor_pyg.sampling import Batch, BPRBatches
-
-COLD_USER, COLD_ITEM, WITHOUT_VISUAL, WITHOUT_ANY = 7, 11, 3, 5
-MODALITIES = ("visual", "textual")
+from tests.models.dense import BOTH, COLD_USER, WITHOUT_ANY, WITHOUT_VISUAL, tiny_data_with_gaps
 
 
 @pytest.fixture(scope="module")
 def data() -> HeteroData:
     """One user and one item are cold; one item lacks a modality, one lacks both."""
-    data = SyntheticMultimodal("tiny")[0].clone()
-    user, item = data[INTERACTS].edge_index
-    data[INTERACTS].edge_index = data[INTERACTS].edge_index[
-        :, (user != COLD_USER) & (item != COLD_ITEM)
-    ]
-    for modality, missing in (
-        ("visual", [WITHOUT_VISUAL, WITHOUT_ANY]),
-        ("textual", [WITHOUT_ANY]),
-    ):
-        present = torch.ones(80, dtype=torch.bool)
-        present[missing] = False
-        data["item"][f"has_{modality}"] = present
-        x = data["item"][f"x_{modality}"].clone()
-        x[missing] = 50.0  # What stands in for them is no number to use.
-        data["item"][f"x_{modality}"] = x
-    return data
+    return tiny_data_with_gaps(*BOTH, cold=True, filler=50.0)
 
 
 @pytest.fixture
@@ -51,7 +34,7 @@ def drawn(data: HeteroData, **settings: object) -> BM3:
     return model
 
 
-def kept(rows: int, modalities: tuple[str, ...] = MODALITIES) -> dict[str, Tensor]:
+def kept(rows: int, modalities: tuple[str, ...] = BOTH) -> dict[str, Tensor]:
     return {f"keep/{name}": torch.rand(rows, 6) < 0.6 for name in ("user", "item", *modalities)}
 
 
@@ -108,7 +91,7 @@ def test_loss_equals_its_formula(data: HeteroData, batch: Batch, penalty: str) -
     model = drawn(data, num_layers=2, modality_loss_weight=0.7, reg_weight=0.3, penalty=penalty)
     user, item, values, keep = *propagated(model, data), values_of(model), kept(5)
     reconstruct, squares = 0.0, 0.0
-    losses: dict[str, list[float]] = {f"{kind}/{m}": [] for kind in "am" for m in MODALITIES}
+    losses: dict[str, list[float]] = {f"{kind}/{m}": [] for kind in "am" for m in BOTH}
     for row, (u, i, _) in enumerate(zip(*(ids.tolist() for ids in batch), strict=True)):
         user_target, item_target = (
             user[u] * keep["keep/user"][row],
@@ -117,20 +100,20 @@ def test_loss_equals_its_formula(data: HeteroData, batch: Batch, penalty: str) -
         reconstruct += distance(predict(model, user[u]), item_target) / 5
         reconstruct += distance(predict(model, item[i]), user_target) / 5
         squares += (user[u].square().sum() + item[i].square().sum()).item() / 5
-        for m in MODALITIES:
+        for m in BOTH:
             if not data["item"][f"has_{m}"][i]:
                 continue
             feature = data["item"][f"x_{m}"][i].double()
             h = values[f"projections.{m}.weight"] @ feature + values[f"projections.{m}.bias"]
             losses[f"a/{m}"].append(distance(predict(model, h), item_target))
             losses[f"m/{m}"].append(distance(predict(model, h), h * keep[f"keep/{m}"][row]))
-    assert [len(losses[f"a/{m}"]) for m in MODALITIES] == [3, 4]
+    assert [len(losses[f"a/{m}"]) for m in BOTH] == [3, 4]
     mean = {name: sum(of) / len(of) for name, of in losses.items()}
     length = (math.sqrt(user.square().sum()) + math.sqrt(item.square().sum())) / 80
     expected = {
         "reconstruct": reconstruct,
-        "align": 0.7 * sum(mean[f"a/{m}"] for m in MODALITIES),
-        "mask": 0.7 * sum(mean[f"m/{m}"] for m in MODALITIES),
+        "align": 0.7 * sum(mean[f"a/{m}"] for m in BOTH),
+        "mask": 0.7 * sum(mean[f"m/{m}"] for m in BOTH),
         "reg": 0.3 * (length if penalty == "length" else squares),
     }
     terms = model.loss(data, *batch, draws=Draws(keep))

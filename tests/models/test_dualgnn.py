@@ -12,6 +12,7 @@ from mentor_pyg.models import DualGNN, DualGNNConfig
 from mentor_pyg.models.user_graph import aggregation, co_occurrence, drawn_multiplicity
 from tests.models.dense import (
     BATCH,
+    BOTH,
     EDGES,
     ITEMS,
     USERS,
@@ -21,16 +22,12 @@ from tests.models.dense import (
     has,
     leaky_relu,
     light_gcn,
+    linear,
     numbers,
     unit,
 )
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 4, "k": 3}
-BOTH = ("visual", "textual")
-
-
-def linear(module: torch.nn.Module, x: Matrix) -> Matrix:
-    return x @ numbers(module.weight).T + numbers(module.bias)
 
 
 def neighbours(k: int) -> dict[int, dict[int, int]]:

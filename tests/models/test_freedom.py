@@ -10,42 +10,21 @@ from mentor_pyg.data import INTERACTS, SEMANTIC, Representations
 from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.models import FREEDOM, FREEDOMConfig, ranking_terms
 from mentor_pyg.sampling import Batch, BPRBatches
-
-COLD_USER, COLD_ITEM, WITHOUT_VISUAL, WITHOUT_ANY = 7, 11, 3, 5
+from tests.models.dense import (
+    BOTH,
+    COLD_USER,
+    WITHOUT_ANY,
+    WITHOUT_VISUAL,
+    interaction_matrix,
+    seeded,
+    tiny_data_with_gaps,
+)
 
 
 @pytest.fixture(scope="module")
 def data() -> HeteroData:
     """One user and one item are cold; one item lacks a modality, one lacks both."""
-    data = SyntheticMultimodal("tiny")[0].clone()
-    user, item = data[INTERACTS].edge_index
-    data[INTERACTS].edge_index = data[INTERACTS].edge_index[
-        :, (user != COLD_USER) & (item != COLD_ITEM)
-    ]
-    for modality, missing in (
-        ("visual", [WITHOUT_VISUAL, WITHOUT_ANY]),
-        ("textual", [WITHOUT_ANY]),
-    ):
-        present = torch.ones(80, dtype=torch.bool)
-        present[missing] = False
-        data["item"][f"has_{modality}"] = present
-        data["item"][f"x_{modality}"] = data["item"][f"x_{modality}"] * present[:, None]
-    return data
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def interaction_matrix(pairs: list[tuple[int, int]], users: int, items: int) -> Tensor:
-    out = torch.zeros(users + items, users + items, dtype=torch.float64)
-    degree = [0] * (users + items)
-    for u, i in pairs:
-        degree[u] += 1
-        degree[users + i] += 1
-    for u, i in pairs:
-        out[u, users + i] = out[users + i, u] = 1 / math.sqrt(degree[u] * degree[users + i])
-    return out
+    return tiny_data_with_gaps(*BOTH, cold=True)
 
 
 def item_matrix(data: HeteroData, k: int, weights: Mapping[str, float]) -> Tensor:
@@ -70,12 +49,10 @@ def item_matrix(data: HeteroData, k: int, weights: Mapping[str, float]) -> Tenso
     return out
 
 
-def reference(
-    model: FREEDOM, pairs: list[tuple[int, int]], item_graph: Tensor
-) -> tuple[Tensor, Tensor]:
+def reference(model: FREEDOM, edge_index: Tensor, item_graph: Tensor) -> tuple[Tensor, Tensor]:
     users, items = model.num_users, model.num_items
     x = torch.cat([model.user_embedding, model.item_embedding]).detach().double()
-    matrix, layers = interaction_matrix(pairs, users, items), [x]
+    matrix, layers = interaction_matrix(edge_index, users, items), [x]
     for _ in range(model.config.num_layers):
         layers.append(matrix @ layers[-1])
     mean = sum(layers[1:], layers[0]) / len(layers)
@@ -118,7 +95,7 @@ def test_ranks_by_both_graphs(
 ) -> None:
     model = FREEDOM.from_data(data, FREEDOMConfig(embedding_dim=7, **settings))  # type: ignore[arg-type]
     graph = item_matrix(data, model.config.k, weights)  # type: ignore[arg-type]
-    user, item = reference(model, pairs_of(data[INTERACTS].edge_index), graph)
+    user, item = reference(model, data[INTERACTS].edge_index, graph)
     reps = model.encode(data)
     torch.testing.assert_close(reps.user["fused"].double(), user, rtol=0, atol=1e-6)
     torch.testing.assert_close(reps.item["fused"].double(), item, rtol=0, atol=1e-6)
@@ -136,9 +113,7 @@ def test_one_modality_is_enough(data: HeteroData) -> None:
     one["item"].has_audio = one["item"].has_textual
     del one["item"].x_textual, one["item"].has_textual
     model = FREEDOM.from_data(one, FREEDOMConfig(embedding_dim=7))
-    user, item = reference(
-        model, pairs_of(one[INTERACTS].edge_index), item_matrix(one, 10, {"audio": 1.0})
-    )
+    user, item = reference(model, one[INTERACTS].edge_index, item_matrix(one, 10, {"audio": 1.0}))
     reps = model.encode(one)
     torch.testing.assert_close(reps.item["fused"].double(), item, rtol=0, atol=1e-6)
     torch.testing.assert_close(reps.user["fused"].double(), user, rtol=0, atol=1e-6)
@@ -160,7 +135,8 @@ def test_loss_equals_its_formula_over_the_kept_interactions(data: HeteroData) ->
     size = data[INTERACTS].edge_index.size(1)
     assert len(kept) == size - round(0.6 * size)
     assert set(kept) <= set(pairs_of(data[INTERACTS].edge_index))
-    user, item = reference(model, kept, item_matrix(data, 3, {"visual": 0.1, "textual": 0.9}))
+    graph = item_matrix(data, 3, {"visual": 0.1, "textual": 0.9})
+    user, item = reference(model, torch.tensor(kept).t(), graph)
     ids = torch.tensor([4, 9, 4, 1]), torch.tensor([WITHOUT_VISUAL, 1, 2, WITHOUT_ANY])
     batch = Batch(*ids, torch.tensor([79, WITHOUT_VISUAL, 8, 30]))
     modality = 0.0

@@ -9,6 +9,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.models import GRCN, GRCNConfig
 from tests.models.dense import (
     BATCH,
+    BOTH,
     EDGES,
     ITEMS,
     USERS,
@@ -22,7 +23,6 @@ from tests.models.dense import (
 )
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 4, "latent_dim": 3}
-BOTH = ("visual", "textual")
 Weights = dict[tuple[int, int], float]
 
 

@@ -11,6 +11,7 @@ from mentor_pyg.data import Inputs
 from mentor_pyg.models import LATTICE, LATTICEConfig
 from tests.models.dense import (
     BATCH,
+    BOTH,
     EDGES,
     ITEMS,
     USERS,
@@ -24,7 +25,6 @@ from tests.models.dense import (
 )
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 4, "feature_dim": 3, "k": 4, "initial_weight": 0.6}
-BOTH = ("visual", "textual")
 Parameters = Mapping[str, Tensor]
 
 

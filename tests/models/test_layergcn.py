@@ -6,45 +6,25 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, Inputs
-from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.models import LayerGCN, LayerGCNConfig
 from mentor_pyg.sampling import BPRBatches
-
-COLD_USER, COLD_ITEM = 7, 11
+from tests.models.dense import COLD_ITEM, COLD_USER, interaction_matrix, seeded, tiny_data_with_gaps
 
 
 @pytest.fixture(scope="module")
 def data() -> HeteroData:
     """One user and one item have no train interactions."""
-    data = SyntheticMultimodal("tiny", modalities=())[0].clone()
-    user, item = data[INTERACTS].edge_index
-    data[INTERACTS].edge_index = data[INTERACTS].edge_index[
-        :, (user != COLD_USER) & (item != COLD_ITEM)
-    ]
-    return data
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def dense(edge_index: Tensor, users: int, items: int) -> Tensor:
-    """Return the normalised graph of users and items in float64."""
-    out = torch.zeros(users + items, users + items, dtype=torch.float64)
-    degree = [0] * (users + items)
-    pairs = [(u, users + i) for u, i in zip(*edge_index.tolist(), strict=True)]
-    for u, i in pairs:
-        degree[u] += 1
-        degree[i] += 1
-    for u, i in pairs:
-        out[u, i] = out[i, u] = 1 / math.sqrt(degree[u] * degree[i])
-    return out
+    return tiny_data_with_gaps(cold=True)
 
 
 def reference(model: LayerGCN, edge_index: Tensor) -> tuple[Tensor, Tensor]:
     """Return users and items by the paper's equations, node by node."""
     x = torch.cat([model.user_embedding, model.item_embedding]).detach().double()
-    matrix, h, total = dense(edge_index, model.num_users, model.num_items), x, torch.zeros_like(x)
+    matrix, h, total = (
+        interaction_matrix(edge_index, model.num_users, model.num_items),
+        x,
+        torch.zeros_like(x),
+    )
     for _ in range(model.config.num_layers):
         h = matrix @ h
         for n in range(len(h)):

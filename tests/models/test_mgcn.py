@@ -10,6 +10,7 @@ from mentor_pyg.data import INTERACTS, UserBatch
 from mentor_pyg.models import MGCN, MGCNConfig
 from tests.models.dense import (
     BATCH,
+    BOTH,
     EDGES,
     ITEMS,
     USERS,
@@ -21,6 +22,7 @@ from tests.models.dense import (
     half_squares,
     has,
     light_gcn,
+    linear,
     nearest,
     numbers,
     product,
@@ -29,11 +31,6 @@ from tests.models.dense import (
 )
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 4, "k": 4}
-BOTH = ("visual", "textual")
-
-
-def linear(module: torch.nn.Module, x: Matrix) -> Matrix:
-    return x @ numbers(module.weight).T + numbers(module.bias)
 
 
 def reference(model: MGCN, data: HeteroData) -> dict[str, Matrix]:

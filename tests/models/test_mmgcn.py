@@ -3,12 +3,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.models import MMGCN, MMGCNConfig
 from tests.models.dense import (
     BATCH,
+    BOTH,
     CHANNELS,
     EDGES,
     ITEMS,
@@ -18,17 +18,12 @@ from tests.models.dense import (
     gappy_data,
     has,
     leaky_relu,
+    linear,
     numbers,
     unit,
 )
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 4, "latent_dims": {"visual": 6}}
-BOTH = ("visual", "textual")
-
-
-def linear(module: torch.nn.Module, x: Matrix) -> Matrix:
-    bias = getattr(module, "bias", None)
-    return x @ numbers(module.weight).T + (0 if bias is None else numbers(bias))
 
 
 def reference(model: MMGCN, data: HeteroData) -> dict[str, Matrix]:

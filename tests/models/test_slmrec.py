@@ -10,6 +10,7 @@ from mentor_pyg.data import UserBatch
 from mentor_pyg.models import Draws, SLMRec, SLMRecConfig
 from tests.models.dense import (
     BATCH,
+    BOTH,
     EDGES,
     ITEMS,
     USERS,
@@ -19,16 +20,12 @@ from tests.models.dense import (
     gappy_data,
     has,
     light_gcn,
+    linear,
     numbers,
     unit,
 )
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 4, "num_layers": 2}
-BOTH = ("visual", "textual")
-
-
-def linear(module: torch.nn.Module, x: Matrix) -> Matrix:
-    return x @ numbers(module.weight).T + numbers(module.bias)
 
 
 def starts(model: SLMRec, data: HeteroData) -> dict[str, Matrix]:

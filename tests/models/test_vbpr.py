@@ -7,25 +7,13 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.models import BPRMF, VBPR, VBPRConfig
 from mentor_pyg.sampling import Batch, BPRBatches
-
-WITHOUT_VISUAL, WITHOUT_ANY = 3, 5
+from tests.models.dense import BOTH, WITHOUT_ANY, WITHOUT_VISUAL, tiny_data_with_gaps
 
 
 @pytest.fixture(scope="module")
 def data() -> HeteroData:
     """One item lacks a modality, one lacks both; what stands in for them is no number to use."""
-    data = SyntheticMultimodal("tiny")[0].clone()
-    for modality, missing in (
-        ("visual", [WITHOUT_VISUAL, WITHOUT_ANY]),
-        ("textual", [WITHOUT_ANY]),
-    ):
-        present = torch.ones(80, dtype=torch.bool)
-        present[missing] = False
-        data["item"][f"has_{modality}"] = present
-        x = data["item"][f"x_{modality}"].clone()
-        x[missing] = 50.0
-        data["item"][f"x_{modality}"] = x
-    return data
+    return tiny_data_with_gaps(*BOTH, cold=False, filler=50.0)
 
 
 def drawn(data: HeteroData, **settings: object) -> VBPR:
