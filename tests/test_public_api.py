@@ -56,15 +56,16 @@ NAMES = {
         BM3 BM3Config BPRMF BPRMFConfig CapturedStep Draws DualGNN DualGNNConfig EASE
         EASEConfig FREEDOM FREEDOMConfig FittedModel GRCN GRCNConfig ItemKNN
         ItemKNNConfig LATTICE LATTICEConfig LayerGCN LayerGCNConfig LightGCN
-        LightGCNConfig MENTOR MENTORConfig MGCN MGCNConfig MMGCN MMGCNConfig MODELS
-        Model ModelConfig Objective Popularity PopularityConfig RP3Beta RP3BetaConfig
-        Recommender SLMRec SLMRecConfig Step UserKNN UserKNNConfig VBPR VBPRConfig adam
-        build_model load_model ranking_terms register save_model
+        LightGCNConfig MENTOR MENTORConfig MGCN MGCNConfig MMGCN MMGCNConfig MMSSL
+        MMSSLConfig MODELS Model ModelConfig Objective Popularity PopularityConfig
+        RP3Beta RP3BetaConfig Recommender SLMRec SLMRecConfig Step UserKNN UserKNNConfig
+        VBPR VBPRConfig adam build_model load_model ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
-        AlignmentLevel CrossModalAlignment FeatureMasking GraphPerturbation
-        InteractionConv ItemSemanticConv LayeredPropagation ModalityEncoder
-        ModalityFusion ModalityProjection RefinedPropagation encode_together
+        AlignmentLevel CrossModalAlignment CrossModalAttention FeatureMasking
+        GraphPerturbation InteractionConv ItemSemanticConv LayeredPropagation
+        ModalityEncoder ModalityFusion ModalityProjection RefinedPropagation
+        RelationCritic encode_together
     """,
     "mentor_pyg.ops": """
         BACKENDS Backend FusedLayer Noise add_noise choose_backend edge_dots propagate

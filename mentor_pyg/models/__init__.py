@@ -28,6 +28,7 @@ from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
 from mentor_pyg.models.mgcn import MGCN, MGCNConfig
 from mentor_pyg.models.mmgcn import MMGCN, MMGCNConfig
+from mentor_pyg.models.mmssl import MMSSL, MMSSLConfig
 from mentor_pyg.models.model import Model
 from mentor_pyg.models.objective import Objective, adam
 from mentor_pyg.models.ranking import ranking_terms
@@ -46,6 +47,7 @@ __all__ = [
     "MENTOR",
     "MGCN",
     "MMGCN",
+    "MMSSL",
     "MODELS",
     "VBPR",
     "BM3Config",
@@ -68,6 +70,7 @@ __all__ = [
     "MENTORConfig",
     "MGCNConfig",
     "MMGCNConfig",
+    "MMSSLConfig",
     "Model",
     "ModelConfig",
     "Objective",

@@ -1,6 +1,7 @@
 """Layers, encoders, fusion and self-supervised heads."""
 
 from mentor_pyg.nn.conv import InteractionConv, ItemSemanticConv
+from mentor_pyg.nn.cross_modal_attention import CrossModalAttention
 from mentor_pyg.nn.encoders import ModalityEncoder, encode_together
 from mentor_pyg.nn.fusion import ModalityFusion
 from mentor_pyg.nn.heads import (
@@ -12,10 +13,12 @@ from mentor_pyg.nn.heads import (
 from mentor_pyg.nn.modality_projection import ModalityProjection
 from mentor_pyg.nn.propagation import LayeredPropagation
 from mentor_pyg.nn.refined_propagation import RefinedPropagation
+from mentor_pyg.nn.relation_critic import RelationCritic
 
 __all__ = [
     "AlignmentLevel",
     "CrossModalAlignment",
+    "CrossModalAttention",
     "FeatureMasking",
     "GraphPerturbation",
     "InteractionConv",
@@ -25,5 +28,6 @@ __all__ = [
     "ModalityFusion",
     "ModalityProjection",
     "RefinedPropagation",
+    "RelationCritic",
     "encode_together",
 ]

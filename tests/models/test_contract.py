@@ -24,6 +24,7 @@ from mentor_pyg.models import (
     MENTOR,
     MGCN,
     MMGCN,
+    MMSSL,
     MODELS,
     VBPR,
     Draws,
@@ -48,7 +49,7 @@ CLASSES = {
     cls.name: cls
     for cls in (
         *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
-        *(SLMRec, DualGNN),
+        *(SLMRec, DualGNN, MMSSL),
         *(Content, *OUTSIDERS),
     )
 }
