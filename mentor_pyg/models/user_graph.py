@@ -24,7 +24,8 @@ def co_occurrence(data: HeteroData, k: int) -> Adjacency:
     """Return every user's ``k`` neighbours of the most items in common, weighed by their number.
 
     Of equal neighbours those of the lowest ids are taken. Users without items in common with
-    anybody have no edges. A sparse product is formed a block of users at a time.
+    anybody have no edges. A sparse product is formed a block of users at a time, by SciPy, which
+    the extra ``train`` brings.
 
     Args:
         data: The dataset, of whose train interactions it is made.
