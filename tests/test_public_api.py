@@ -78,7 +78,7 @@ NAMES = {
         Fit Hook RunFolder TrainingConfig train
     """,
     "mentor_pyg.transforms": """
-        ItemKNNGraph JoinSplits MergeItemGraphs RandomInteractionSplit
+        ItemKNNGraph JoinSplits MergeItemGraphs RandomInteractionSplit RemoveModalities
     """,
 }
 NAMES_OF = {package: set(names.split()) for package, names in NAMES.items()}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +19,26 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import fingerprint
+from mentor_pyg.data import Scorer, fingerprint, modalities
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.environment import PeakMemory
+from mentor_pyg.evaluation import full_ranking, items_by_popularity, recall_by_item_group
 from mentor_pyg.evaluation.ranking import measured
 from mentor_pyg.experiments.plan import Entry, Plan
 from mentor_pyg.experiments.searching import chosen_settings
 from mentor_pyg.files import load_checked, replaced_whole, save_checked
-from mentor_pyg.models import FittedModel, load_model
+from mentor_pyg.models import FittedModel, Model, load_model
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import Fit, TrainingConfig, train
+from mentor_pyg.transforms import RemoveModalities
 
 __all__ = ["BEYOND", "Cell", "cells_of", "compare"]
 
 BEYOND = ("coverage", "gini", "novelty", "average_popularity")
 """What is reported beside the accuracy."""
+STRATA = (1, 5, 20)
+"""The least train interactions of the groups that recall is reported by: 0, 1 to 4, 5 to 19, more.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +104,7 @@ def compare(plan: Plan, out: Path, *, baselines: bool = True) -> list[Cell]:
         holder = FileLock(cell.folder.with_suffix(".lock"), timeout=0)
         try:
             with holder:
-                _run(cell, settings[cell.data, cell.entry.label], loaded[cell.data], out)
+                _run(cell, settings[cell.data, cell.entry.label], loaded[cell.data], plan, out)
         except Timeout:
             print(f"{_name(cell)}: another process is at it", flush=True)
     return cells
@@ -116,7 +123,7 @@ def _name(cell: Cell) -> str:
     return f"{cell.entry.label} on {cell.data}, seed {cell.seed}"
 
 
-def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, out: Path) -> None:
+def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, plan: Plan, out: Path) -> None:
     """Train and rank a cell; what fails is written down, and the next cell's turn comes."""
     config = TrainingConfig.from_dict({**settings["training"], "seed": cell.seed})
     times = [time.perf_counter()]
@@ -127,6 +134,7 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, out: Path) -
     memory = PeakMemory()
     run = cell.folder / "run"
     try:
+        data = cell.entry.reads(data)
         if (run / "metrics.json").is_file():  # Stopped between training and here.
             metrics = json.loads((run / "metrics.json").read_text())
         else:
@@ -136,10 +144,11 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, out: Path) -
                 run,
                 settings=settings["settings"],
                 config=config,
+                source=None if cell.entry.without else plan.data[cell.data],
                 on_epoch=watch,
             )
         result = {**metrics, **_ranked(cell, run, data, config.k)}
-    except (ValueError, OSError, RuntimeError, FloatingPointError, MemoryError) as error:
+    except Exception as error:  # Whatever it is: the others are still to be trained.
         again = shlex.join(["mentor-pyg", "compare", "--config", "PLAN", "--out", str(out)])
         result = {
             "error": f"{type(error).__name__}: {error}",
@@ -159,12 +168,29 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, out: Path) -
 
 
 def _ranked(cell: Cell, run: Path, data: HeteroData, k: tuple[int, ...]) -> dict[str, Any]:
-    """Return what is measured beside the accuracy, and write that of every user."""
+    """Return what is measured beside the accuracy, and write the metrics of every user."""
     model = load_model(run / "model.safetensors", data)
-    inputs = model.prepare(model.transform(model.config)(data))
-    with model.evaluating():
-        scorer = model.scorer(inputs)
+    key = f"recall@{max(k)}"
+    with _scorer(model, data) as scorer:
         metrics = ("recall", "ndcg", *BEYOND)
         found, per_user = measured(scorer, data, "test", k, metrics, per_user=True)
+        groups = items_by_popularity(data, STRATA)
+        items = recall_by_item_group(scorer, data, groups, k=max(k))
     save_checked(per_user, cell.folder / "users.safetensors")
-    return {"beyond": {key: v for key, v in found.items() if key.split("@")[0] in BEYOND}}
+    hidden = {}
+    for modality in modalities(data) if cell.entry.has_seeds and model.uses_features else ():
+        without = RemoveModalities(modality, keep_width=True)(data)
+        with _scorer(model, without) as scorer:
+            hidden[modality] = full_ranking(scorer, data, "test", max(k), metrics=("recall",))[key]
+    return {
+        "beyond": {name: value for name, value in found.items() if name.split("@")[0] in BEYOND},
+        "items": [None if math.isnan(x) else x for x in items[key].tolist()],
+        "hidden": hidden,
+    }
+
+
+@contextmanager
+def _scorer(model: Model, data: HeteroData) -> Iterator[Scorer]:
+    inputs = model.prepare(data)
+    with model.evaluating():
+        yield model.scorer(inputs)

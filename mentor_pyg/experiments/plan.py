@@ -8,12 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torch_geometric.data import HeteroData
+
 from mentor_pyg.config import AtLeastOne, Config, Count
 from mentor_pyg.datasets.sources import SYNTHETIC
 from mentor_pyg.dependencies import require
 from mentor_pyg.models import MODELS, Recommender
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import TrainingConfig
+from mentor_pyg.transforms import RemoveModalities
+from mentor_pyg.typing import Modality
 
 __all__ = ["Entry", "Plan", "Space", "read_plan"]
 
@@ -32,6 +36,8 @@ class Entry:
     space: Space = field(default_factory=dict)
     data: tuple[str, ...] = ()
     """The names of the datasets that it is trained on."""
+    without: tuple[Modality, ...] = ()
+    """The modalities that are taken from these first."""
     base: Entry | None = None
     """What it is a variant of, whose settings it has but for its own."""
 
@@ -39,6 +45,10 @@ class Entry:
     def has_seeds(self) -> bool:
         """Whether its result depends on the seed; a model without gradients has only one."""
         return issubclass(MODELS[self.model], Recommender)
+
+    def reads(self, data: HeteroData) -> HeteroData:
+        """Return a dataset as the model gets it."""
+        return RemoveModalities(self.without)(data) if self.without else data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,10 +118,11 @@ def read_plan(path: Path) -> Plan:
     for name in ("data", "models"):
         if not isinstance(values.get(name), dict) or not values[name]:
             raise ValueError(f"{path}: '{name}' needs a mapping with one entry at least")
-    data = {str(name): str(folder) for name, folder in values["data"].items()}
-    for name, folder in data.items():
+    data = {}
+    for name, folder in values["data"].items():
         if folder != SYNTHETIC and not Path(folder).is_dir():
             raise FileNotFoundError(f"{path}: there is no data folder {folder} for '{name}'")
+        data[str(name)] = folder if folder == SYNTHETIC else str(Path(folder).resolve())
     numbers: dict[str, Any] = {name: values[name] for name in known[3:] if name in values}
     try:
         checked = _Numbers.from_dict(numbers)
@@ -136,7 +147,7 @@ def _entries(
     where: str, label: str, values: Any, common: Mapping[str, Any], data: tuple[str, ...]
 ) -> list[Entry]:
     """Return a model and its variants."""
-    known = ("model", "settings", "training", "search", "data", "variants")
+    known = ("model", "settings", "training", "search", "data", "without", "variants")
     values = _mapping(where, values or {}, known)
     try:
         training = {**common, **(values.get("training") or {})}
@@ -147,18 +158,27 @@ def _entries(
             training=training,
             space=_space(values.get("search") or {}),
             data=tuple(values.get("data") or data),
+            without=_names(values.get("without")),
         )
         entries = [entry]
         for name, changes in (values.get("variants") or {}).items():
+            changes = dict(changes)
+            without = _names(changes.pop("without", entry.without))
             _space({key: [value] for key, value in changes.items()})  # Checks the keys.
             parts: dict[str, dict[str, Any]] = {"settings": {}, "training": {}}
             for key, value in changes.items():
                 part, _, setting = key.partition(".")
                 parts[part][setting] = value
             label = f"{entry.label}-{_label(str(name))}"
-            entries.append(
-                Entry(label=label, model=entry.model, data=entry.data, base=entry, **parts)
+            variant = Entry(
+                label=label,
+                model=entry.model,
+                data=entry.data,
+                without=without,
+                base=entry,
+                **parts,
             )
+            entries.append(variant)
         for one in entries:
             _check(one, data)
     except (ValueError, TypeError, AttributeError) as error:
@@ -177,6 +197,12 @@ def _check(entry: Entry, data: tuple[str, ...]) -> None:
     for extreme in _extremes(base.space):
         model.Config.from_dict({**base.settings, **extreme["settings"], **entry.settings})
         TrainingConfig.from_dict({**base.training, **extreme["training"], **entry.training})
+
+
+def _names(values: Any) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise ValueError(f"'without' needs a list of modalities (got {values!r})")
+    return tuple(map(str, values or ()))
 
 
 def _label(text: str) -> str:

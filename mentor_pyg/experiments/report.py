@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import edge_label_index, num_items, num_users
+from mentor_pyg.data import FUSED, edge_label_index, modalities, num_items, num_users
 from mentor_pyg.datasets.sources import read_source
-from mentor_pyg.dependencies import require
-from mentor_pyg.experiments.comparing import Cell, cells_of
+from mentor_pyg.evaluation import users_by_activity
+from mentor_pyg.experiments.comparing import STRATA, Cell, cells_of
 from mentor_pyg.experiments.evidence import holm, paired_test
+from mentor_pyg.experiments.figures import draw_curves, draw_views
 from mentor_pyg.experiments.page import Section, Table, as_html, as_markdown
 from mentor_pyg.experiments.plan import Plan
 from mentor_pyg.files import replaced_whole
+from mentor_pyg.losses import gaussian_alignment_loss, moments
+from mentor_pyg.models import Recommender, build_model, load_model
+from mentor_pyg.typing import View
 
 __all__ = ["write_report"]
 
 _ENOUGH = 5
 """Seeds from which on a table is not called preliminary."""
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
-_STYLES = ("-", "--", ":", "-.")
 
 
 def write_report(plan: Plan, out: Path, name: str = "report") -> list[Path]:
@@ -68,7 +75,8 @@ def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[S
     done = [(cell, r) for cell, r in results if r is not None and "error" not in r]
     failed = [(cell, r) for cell, r in results if r is not None and "error" in r]
     missing = [cell for cell, r in results if r is None]
-    sections = [_facts(plan, data, done, missing)]
+    graph = read_source(plan.data[data])
+    sections = [_facts(data, graph, done, missing)]
     if done:
         groups: dict[str, list[tuple[Cell, dict[str, Any]]]] = {}
         for cell, result in done:
@@ -78,8 +86,11 @@ def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[S
         sections.append(_accuracy(groups))
         sections += _tests(groups)
         sections += _ablations(groups)
+        sections.append(_strata(graph, groups))
+        sections += _modalities(groups)
         sections.append(_beyond(groups))
         sections += _curves(data, groups, out)
+        sections += _views(data, graph, groups, out)
         sections.append(_costs(groups))
     for cell, result in failed:
         sections.append(
@@ -94,9 +105,11 @@ def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[S
 
 
 def _facts(
-    plan: Plan, data: str, done: Sequence[tuple[Cell, Mapping[str, Any]]], missing: Sequence[Cell]
+    data: str,
+    graph: HeteroData,
+    done: Sequence[tuple[Cell, Mapping[str, Any]]],
+    missing: Sequence[Cell],
 ) -> Section:
-    graph = read_source(plan.data[data])
     sizes = [edge_label_index(graph, split).size(1) for split in ("train", "val", "test")]
     text = [
         f"{num_users(graph):,} users, {num_items(graph):,} items; {sizes[0]:,} train, {sizes[1]:,} "
@@ -250,35 +263,131 @@ def _costs(groups: _Groups) -> Section:
     return Section(title="Costs", level=3, text=[text], table=Table(columns=columns, rows=rows))
 
 
+def _strata(data: HeteroData, groups: _Groups) -> Section:
+    """Return the recall by train interactions, of items and of users."""
+    key, names = _longest(groups), _group_names(STRATA)
+    activity = users_by_activity(data, STRATA)
+    rows = []
+    for label, group in groups.items():
+        items = np.array([result["items"] for _, result in group], dtype=float).mean(axis=0)
+        values, of_user = _per_user(group, key), activity[group[0][0].per_user["user"]].numpy()
+        users = [values[of_user == number] for number in range(1, len(names))]
+        rows.append([label, *(_number(x) for x in items)])
+        rows[-1] += [_number(x.mean() if x.size else np.nan) for x in users]
+    columns = ["model", *(f"items {n}" for n in names), *(f"users {n}" for n in names[1:])]
+    text = (
+        f"{key} on test by the number of train interactions. Of items: the mean, over users who "
+        f"have test items of the group, of the share of these that is in the list of all items. "
+        f"Items {names[0]} are cold. Users {names[0]} are not ranked."
+    )
+    table = Table(columns=columns, rows=rows)
+    return Section(title="By popularity and activity", level=3, text=[text], table=table)
+
+
+def _group_names(at_least: Sequence[int]) -> list[str]:
+    """Return the names of the groups that lower bounds make: ``0``, ``1 to 4``, ``20 or more``."""
+    bounds = [(low, high - 1) for low, high in itertools.pairwise((0, *at_least))]
+    inner = [str(low) if low == high else f"{low} to {high}" for low, high in bounds]
+    return [*inner, f"{at_least[-1]} or more"]
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _modalities(groups: _Groups) -> list[Section]:
+    """Return what every modality brings: hidden from the trained model, and never trained with."""
+    key, rows = _longest(groups), []
+    for label, group in groups.items():
+        whole, entry = _mean(group, "test", key), group[0][0].entry
+        for modality in group[0][1]["hidden"]:
+            hidden = statistics.fmean(result["hidden"][modality] for _, result in group)
+            rows.append([label, modality, f"{whole:.4f}", f"{hidden - whole:+.4f}", ""])
+            for variant in groups.values():
+                of = variant[0][0].entry
+                only = of.without == (modality,) and not of.settings and not of.training
+                if of.base is not None and of.base.label == entry.label and only:
+                    rows[-1][-1] = f"{_mean(variant, 'test', key) - whole:+.4f}"
+    if not rows:
+        return []
+    text = (
+        f"The change of {key} on test when no item has the modality: hidden when the trained model "
+        f"ranks, and trained without from the start, where the plan has that variant."
+    )
+    columns = ["model", "modality", key, "hidden", "trained without"]
+    table = Table(columns=columns, rows=rows)
+    return [Section(title="What modalities bring", level=3, text=[text], table=table)]
+
+
 def _curves(data: str, groups: _Groups, out: Path) -> list[Section]:
     """Draw the recall on validation over epochs, the mean over the seeds that are still trained."""
-    require("matplotlib", extra="experiments", purpose="Drawing figures")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    key = f"val/{_longest(groups)}"
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    metric = _longest(groups)
     trained = {label: group for label, group in groups.items() if group[0][0].entry.has_seeds}
-    for number, (label, group) in enumerate(trained.items()):
-        curves = [_curve(cell, key) for cell, _ in group]
-        longest = max(map(len, curves))
-        mean = [np.mean([c[i] for c in curves if i < len(c)]) for i in range(longest)]
-        style = _STYLES[number // len(_COLOURS) % len(_STYLES)]
-        axes.plot(
-            range(1, longest + 1), mean, style, color=_COLOURS[number % len(_COLOURS)], label=label
-        )
     if not trained:
         return []
-    axes.set(xlabel="epoch", ylabel=key.removeprefix("val/") + " on validation")
-    axes.legend(fontsize="small")
+    means = {}
+    for label, group in trained.items():
+        curves = [_curve(cell, f"val/{metric}") for cell, _ in group]
+        epochs = range(max(map(len, curves)))
+        means[label] = [float(np.mean([c[i] for c in curves if i < len(c)])) for i in epochs]
     path = out / "figures" / f"{data}-curves.png"
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=150)
+    draw_curves(means, metric, path)
     return [Section(title=f"Training curves on {data}", level=3, figure=path)]
 
 
 def _curve(cell: Cell, key: str) -> list[float]:
     with open(cell.folder / "run" / "logs" / "csv" / "metrics.csv", newline="") as file:
         return [float(row[key]) for row in csv.DictReader(file)]
+
+
+def _views(name: str, data: HeteroData, groups: _Groups, out: Path) -> list[Section]:
+    """Return, of models with views of ids and of modalities, how these lie to each other."""
+    sections = []
+    for label, group in groups.items():
+        cell, result = group[0]
+        if not cell.entry.has_seeds or cell.entry.base is not None:
+            continue
+        views = _before_and_after(cell, result, cell.entry.reads(data))
+        if len(views["before training"]) < 2:
+            continue
+        path = out / "figures" / f"{name}-{label}-views.png"
+        draw_views(views, path)
+        pairs = list(itertools.combinations(views["before training"], 2))
+        rows = [
+            [f"{a} and {b}", *(f"{_distance(rows[a], rows[b]):.4f}" for rows in views.values())]
+            for a, b in pairs
+        ]
+        text = (
+            "Items of every view, scaled to unit length, with the first seed: drawn on their two "
+            "principal axes, and the distance of two views' means and variances, averaged over "
+            "columns."
+        )
+        table = Table(columns=["views", *views], rows=rows)
+        title = f"Views of {label} on {name}"
+        sections.append(Section(title=title, level=3, text=[text], table=table, figure=path))
+    return sections
+
+
+def _before_and_after(
+    cell: Cell, result: Mapping[str, Any], data: HeteroData
+) -> dict[str, dict[View, Tensor]]:
+    """Return the items of the views of one width, but for the fused one, as unit rows."""
+    trained = load_model(cell.folder / "run" / "model.safetensors", data)
+    torch.manual_seed(cell.seed)  # As training starts.
+    fresh = build_model(cell.entry.model, data, result["config"]["model"]["settings"])
+    inputs, found = trained.prepare(data), dict[str, dict[View, Tensor]]()
+    for title, model in (("before training", fresh), ("after training", trained)):
+        assert isinstance(model, Recommender)
+        with torch.no_grad():
+            item = model.encode(inputs).item
+        width = next((item[m].size(1) for m in modalities(data) if m in item), 0)
+        found[title] = {
+            view: F.normalize(rows)
+            for view, rows in item.items()
+            if view != FUSED and rows.size(1) == width
+        }
+    return found
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    return gaussian_alignment_loss(moments(a), moments(b)).item()

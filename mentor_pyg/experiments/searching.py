@@ -53,7 +53,7 @@ def search(plan: Plan, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
         data = read_source(source) if entries else None
         for entry in entries:
             assert data is not None
-            chosen = _Search(plan, entry, name, data, out).run()
+            chosen = _Search(plan, entry, name, entry.reads(data), out).run()
             if chosen is not None:
                 found[name, entry.label] = chosen
     return found
@@ -89,9 +89,9 @@ def _folder(out: Path, data: str, entry: Entry) -> Path:
 
 def _described(entry: Entry) -> dict[str, Any]:
     """Return what a search is of, as JSON has it."""
-    parts = (entry.model, entry.settings, entry.training, entry.space)
-    names = ("model", "settings", "training", "space")
-    described: dict[str, Any] = json.loads(json.dumps(dict(zip(names, parts, strict=True))))
+    names = ("model", "settings", "training", "space", "without")
+    parts = {name: getattr(entry, name) for name in names}
+    described: dict[str, Any] = json.loads(json.dumps(parts))
     return described
 
 

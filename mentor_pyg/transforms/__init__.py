@@ -4,5 +4,12 @@ from mentor_pyg.transforms.item_knn_graph import ItemKNNGraph
 from mentor_pyg.transforms.join_splits import JoinSplits
 from mentor_pyg.transforms.merge_item_graphs import MergeItemGraphs
 from mentor_pyg.transforms.random_interaction_split import RandomInteractionSplit
+from mentor_pyg.transforms.remove_modalities import RemoveModalities
 
-__all__ = ["ItemKNNGraph", "JoinSplits", "MergeItemGraphs", "RandomInteractionSplit"]
+__all__ = [
+    "ItemKNNGraph",
+    "JoinSplits",
+    "MergeItemGraphs",
+    "RandomInteractionSplit",
+    "RemoveModalities",
+]

@@ -12,7 +12,6 @@ from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.data import (
     ITEM,
-    SEMANTIC,
     feature_key,
     knn_edge_type,
     modalities,
@@ -21,6 +20,7 @@ from mentor_pyg.data import (
 from mentor_pyg.data.schema import is_recorded
 from mentor_pyg.graph import knn_graph
 from mentor_pyg.transforms.item_graph_cache import cached_knn_graph
+from mentor_pyg.transforms.merge_item_graphs import drop_merged_graph
 from mentor_pyg.typing import Modality
 
 __all__ = ["ItemKNNGraph", "check_num_neighbours"]
@@ -92,7 +92,7 @@ class ItemKNNGraph(BaseTransform):
             kind = knn_edge_type(modality)
             if kind in data.edge_types and (not is_recorded(data, kind) or data[kind].k == k):
                 continue
-            _drop_merged_graph(data)
+            drop_merged_graph(data)
             edge_index, similarity = self._search(data, modality, k)
             if kind in data.edge_types:
                 del data[kind]
@@ -132,13 +132,3 @@ class ItemKNNGraph(BaseTransform):
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}(k={self.k}, modalities={self.modalities})"
-
-
-def _drop_merged_graph(data: HeteroData) -> None:
-    """Remove the merged graph that a transform made, with its record, before it is stale."""
-    if not is_recorded(data, SEMANTIC):
-        return
-    for kind in data.edge_types:
-        data[kind].pop("merge_weight", None)
-    if SEMANTIC in data.edge_types:
-        del data[SEMANTIC]

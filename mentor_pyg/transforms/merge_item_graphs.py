@@ -17,7 +17,7 @@ from mentor_pyg.data.schema import is_recorded
 from mentor_pyg.graph import merge_item_graphs, normalize_rows
 from mentor_pyg.typing import Modality
 
-__all__ = ["MergeItemGraphs"]
+__all__ = ["MergeItemGraphs", "drop_merged_graph"]
 
 
 @functional_transform("merge_item_graphs")
@@ -79,3 +79,13 @@ class MergeItemGraphs(BaseTransform):
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}(modality_weights={self.modality_weights})"
+
+
+def drop_merged_graph(data: HeteroData) -> None:
+    """Remove the merged graph that a transform made, with its record, before it is stale."""
+    if not is_recorded(data, SEMANTIC):
+        return
+    for kind in data.edge_types:
+        data[kind].pop("merge_weight", None)
+    if SEMANTIC in data.edge_types:
+        del data[SEMANTIC]
