@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,10 @@ import pytest
 import torch
 from filelock import FileLock
 
+from mentor_pyg.datasets.sources import read_source
+from mentor_pyg.evaluation import full_ranking, items_by_popularity, recall_by_item_group
 from mentor_pyg.experiments import Cell, cells_of, compare, read_plan, search, write_report
+from mentor_pyg.experiments.comparing import STRATA
 from mentor_pyg.experiments.evidence import paired_test
 from mentor_pyg.models import load_model
 from mentor_pyg.training import train
@@ -62,6 +66,77 @@ def test_every_cell_is_trained_once_and_ranked(
             assert result["epoch_seconds"] > 0
     monkeypatch.setattr(f"{MODULE}.train", lambda *_, **__: pytest.fail("trained again"))
     assert named(compare(plan, out)) == named(cells)
+
+
+def test_what_items_and_modalities_bring(write_plan: Write, out: Path) -> None:
+    own = "mgcn: {settings: {k: 3, embedding_dim: 8}, variants: {deaf: {without: [textual]}}}"
+    plan = read_plan(write_plan(*GIVEN, ("  lightgcn:", f"  {own}\n  lightgcn:")))
+    cells = {cell.entry.label: cell for cell in compare(plan, out) if cell.seed == 3}
+    data = read_source(plan.data["tiny"])
+    results = {label: cell.result or {} for label, cell in cells.items()}
+    assert results["lightgcn"]["hidden"] == results["item_knn"]["hidden"] == {}
+    assert set(results["mgcn-deaf"]["hidden"]) == {"visual"}
+    path = cells["mgcn"].folder / "run" / "model.safetensors"
+    model = load_model(path, data)
+    groups = items_by_popularity(data, STRATA)
+    items = recall_by_item_group(model.encode(data), data, groups, k=10)["recall@10"]
+    for found, expected in zip(results["mgcn"]["items"], items.tolist(), strict=True):
+        assert found == expected or (found is None and math.isnan(expected))
+    hidden = data.clone()
+    hidden["item"]["has_visual"] = torch.zeros(80, dtype=torch.bool)
+    recall = full_ranking(model.encode(hidden), data, "test", 10)["recall@10"]
+    assert results["mgcn"]["hidden"]["visual"] == pytest.approx(recall)
+    assert recall != results["mgcn"]["test"]["recall@10"]
+    settings = json.loads((path.parent / "settings.json").read_text())
+    assert settings["environment"]["data"] == plan.data["tiny"]
+    deaf = json.loads((cells["mgcn-deaf"].folder / "run" / "settings.json").read_text())
+    assert deaf["environment"]["data"] is None  # No folder has what it was trained on.
+
+    markdown = write_report(plan, out)[0].read_text()
+    means = {label: [results_of(cells_of(plan, out), label, "test")] for label in ("mgcn",)}
+    whole = means["mgcn"][0]
+    without = results_of(cells_of(plan, out), "mgcn-deaf", "test") - whole
+    rows = [line for line in markdown.splitlines() if line.startswith("| mgcn | ")]
+    (of_text,) = [row for row in rows if "textual" in row]
+    (of_image,) = [row for row in rows if "visual" in row]
+    assert of_text.startswith(f"| mgcn | textual | {whole:.4f} | ")
+    assert of_text.endswith(f" | {without:+.4f} |") and of_image.endswith(" |  |")
+    assert "### Views of mgcn on tiny" in markdown and "| id and visual | 0." in markdown
+    assert "### Views of lightgcn" not in markdown
+    assert (out / "figures" / "tiny-mgcn-views.png").read_bytes().startswith(b"\x89PNG")
+
+
+def results_of(cells: list[Cell], label: str, part: str) -> float:
+    """Return the mean over seeds of a label's recall@10."""
+    results = [cell.result or {} for cell in cells if cell.entry.label == label]
+    return sum(float(result[part]["recall@10"]) for result in results) / len(results)
+
+
+def test_recall_by_activity(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan(*GIVEN))
+    cells = {c.entry.label: c for c in compare(plan, out) if c.seed == 3}
+    data, users = read_source(plan.data["tiny"]), cells["popularity"].per_user
+    count = torch.bincount(data["user", "interacts", "item"].edge_index[0], minlength=60)
+    markdown = write_report(plan, out)[0].read_text()
+    title = "| model | items 0 | items 1 to 4 | items 5 to 19 | items 20 or more | users 1 to 4 | "
+    lines = markdown.splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith(title))
+    row = next(line for line in lines[start:] if line.startswith("| popularity |"))
+    found = [cell.strip() for cell in row.split("|")[2:-1]]
+    for cell, low, high in zip(found[4:], (1, 5, 20), (4, 19, 10**6), strict=True):
+        of_group = (count[users["user"]] >= low) & (count[users["user"]] <= high)
+        values = users["recall@10"][of_group]
+        assert cell == (f"{values.mean():.4f}" if values.numel() else "")
+    assert any(found[4:])
+
+
+def test_any_error_stays_in_its_cell(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_plan(write_plan(*GIVEN, ("popularity: {}", "popularity: {without: [smell]}")))
+    results = {cell.entry.label: cell.result or {} for cell in compare(plan, out)}
+    assert "'modalities' names 'smell', which the data does not" in results["popularity"]["error"]
+    assert "test" in results["lightgcn"]
 
 
 def test_a_failed_cell_is_reported_and_tried_again(

@@ -41,6 +41,21 @@ def test_variants_are_models_with_a_base(write_plan: Write) -> None:
     assert (flat.settings, flat.training) == ({"num_layers": 0}, {"lr": 0.5})
 
 
+def test_variants_without_modalities(write_plan: Write) -> None:
+    own = "mgcn: {without: [visual], variants: {blind: {without: []}, same: {training.lr: 0.5}}}"
+    plan = read_plan(write_plan(("popularity: {}", own)))
+    found = {label: entry.without for label, entry in plan.models.items() if "mgcn" in label}
+    assert found == {"mgcn": ("visual",), "mgcn-blind": (), "mgcn-same": ("visual",)}
+
+
+def test_data_folders_are_absolute(write_plan: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_plan()
+    folder = read_plan(path).data["tiny"]
+    monkeypatch.chdir(Path(folder).parent)
+    path.write_text(path.read_text().replace(folder, Path(folder).name))
+    assert read_plan(path).data["tiny"] == folder
+
+
 def test_seeds_default_to_five(write_plan: Write) -> None:
     assert read_plan(write_plan(("seeds: [3, 4]\n", ""))).seeds == (0, 1, 2, 3, 4)
 
@@ -83,6 +98,7 @@ def test_seeds_default_to_five(write_plan: Write) -> None:
             "a: {model: popularity, variants: {b: {}}}\n  a-b: {model: popularity}",
             "there are two models a-b; give one another label",
         ),
+        ("popularity: {}", "popularity: {without: visual}", "'without' needs a list of modalities"),
         ("popularity: {}", "popularity: 3", r"popularity needs to be a mapping \(got a int\)"),
     ],
 )
