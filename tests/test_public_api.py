@@ -44,8 +44,8 @@ NAMES = {
         EmbeddingTables
     """,
     "mentor_pyg.graph": """
-        Adjacency ItemLists Pruning interaction_adjacency knn_graph merge_item_graphs
-        normalize_rows normalize_similarity normalize_symmetric prune_interactions
+        Adjacency ItemLists Pruning common_edges interaction_adjacency knn_graph
+        merge_item_graphs normalize_rows normalize_similarity normalize_symmetric prune_interactions
         with_self_neighbours
     """,
     "mentor_pyg.losses": """
@@ -54,18 +54,18 @@ NAMES = {
     """,
     "mentor_pyg.models": """
         BM3 BM3Config BPRMF BPRMFConfig CapturedStep Draws DualGNN DualGNNConfig EASE
-        EASEConfig FREEDOM FREEDOMConfig FittedModel GRCN GRCNConfig ItemKNN
-        ItemKNNConfig LATTICE LATTICEConfig LayerGCN LayerGCNConfig LightGCN
+        EASEConfig FREEDOM FREEDOMConfig FittedModel GRCN GRCNConfig GUME GUMEConfig
+        ItemKNN ItemKNNConfig LATTICE LATTICEConfig LayerGCN LayerGCNConfig LightGCN
         LightGCNConfig MENTOR MENTORConfig MGCN MGCNConfig MMGCN MMGCNConfig MMSSL
         MMSSLConfig MODELS Model ModelConfig Objective Popularity PopularityConfig
         RP3Beta RP3BetaConfig Recommender SLMRec SLMRecConfig Step UserKNN UserKNNConfig
         VBPR VBPRConfig adam build_model load_model ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
-        AlignmentLevel CrossModalAlignment CrossModalAttention FeatureMasking
-        GraphPerturbation InteractionConv ItemSemanticConv LayeredPropagation
-        ModalityEncoder ModalityFusion ModalityProjection RefinedPropagation
-        RelationCritic encode_together
+        AlignmentLevel BehaviourAwareFusion CrossModalAlignment CrossModalAttention
+        FeatureMasking GraphPerturbation InteractionConv ItemSemanticConv
+        LayeredPropagation ModalityEncoder ModalityFusion ModalityProjection PurifiedViews
+        RefinedPropagation RelationCritic encode_together
     """,
     "mentor_pyg.ops": """
         BACKENDS Backend FusedLayer Noise add_noise choose_backend edge_dots propagate

@@ -1,6 +1,7 @@
 """Tensors -> adjacency: normalisation, exact nearest neighbours, and the matrix itself."""
 
 from mentor_pyg.graph.adjacency import Adjacency
+from mentor_pyg.graph.common_edges import common_edges
 from mentor_pyg.graph.interactions import interaction_adjacency
 from mentor_pyg.graph.item_lists import ItemLists
 from mentor_pyg.graph.knn import knn_graph, with_self_neighbours
@@ -12,6 +13,7 @@ __all__ = [
     "Adjacency",
     "ItemLists",
     "Pruning",
+    "common_edges",
     "interaction_adjacency",
     "knn_graph",
     "merge_item_graphs",

@@ -26,7 +26,12 @@ class Moments(NamedTuple):
         return Moments(self.mean.repeat(times), self.variance.repeat(times))
 
 
-def moments(x: Tensor, statistics: Statistics = "dimension", copies: int = 1) -> Moments:
+def moments(
+    x: Tensor,
+    statistics: Statistics = "dimension",
+    copies: int = 1,
+    mask: Tensor | None = None,
+) -> Moments:
     """Return the mean and the unbiased variance of rows ``[N, d]``.
 
     Args:
@@ -34,6 +39,7 @@ def moments(x: Tensor, statistics: Statistics = "dimension", copies: int = 1) ->
         statistics: Whether to take them per column or over all entries.
         copies: How many times every entry is counted. It only matters to the unbiased variance
             of ``"scalar"``, which MENTOR's released code takes of a view beside its own copy.
+        mask: Which rows count, bool ``[N]``; all if not given. The moments of no rows are zeros.
 
     Raises:
         ValueError: If there are too few rows for a variance, or ``statistics`` is unknown.
@@ -46,6 +52,8 @@ def moments(x: Tensor, statistics: Statistics = "dimension", copies: int = 1) ->
         raise ValueError(
             f"'x' needs rows of shape [N, d], two at least for a variance (got {list(x.shape)})"
         )
+    if mask is not None:
+        return _masked_moments(x, mask, is_scalar, copies)
     mean = x.mean(dim=0)
     if is_scalar:
         # Column by column first: a sum over all entries depends on the number of threads.
@@ -54,6 +62,19 @@ def moments(x: Tensor, statistics: Statistics = "dimension", copies: int = 1) ->
         return Moments(mean, biased * (count / (count - 1)))
     # torch.var over the rows of a tall matrix takes ten times as long on the CPU.
     return Moments(mean, (x - mean).square().sum(dim=0) / (count - 1))
+
+
+def _masked_moments(x: Tensor, mask: Tensor, is_scalar: bool, copies: int) -> Moments:
+    # By a count rather than by an index, whose shape would wait for the device.
+    out, rows = ~mask.unsqueeze(-1), mask.sum().clamp(min=1)
+    mean = x.masked_fill(out, 0.0).sum(dim=0) / rows
+    if is_scalar:
+        mean = mean.mean()
+    squares = (x - mean).masked_fill(out, 0.0).square().sum(dim=0)
+    if is_scalar:
+        count = rows * x.size(1) * copies
+        return Moments(mean, squares.mean() / rows * (count / (count - 1).clamp(min=1)))
+    return Moments(mean, squares / (rows - 1).clamp(min=1))
 
 
 def gaussian_alignment_loss(a: Moments, b: Moments) -> Tensor:

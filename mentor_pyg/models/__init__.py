@@ -22,6 +22,7 @@ from mentor_pyg.models.fitted import (
 )
 from mentor_pyg.models.freedom import FREEDOM, FREEDOMConfig
 from mentor_pyg.models.grcn import GRCN, GRCNConfig
+from mentor_pyg.models.gume import GUME, GUMEConfig
 from mentor_pyg.models.lattice import LATTICE, LATTICEConfig
 from mentor_pyg.models.layergcn import LayerGCN, LayerGCNConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
@@ -43,6 +44,7 @@ __all__ = [
     "EASE",
     "FREEDOM",
     "GRCN",
+    "GUME",
     "LATTICE",
     "MENTOR",
     "MGCN",
@@ -60,6 +62,7 @@ __all__ = [
     "FREEDOMConfig",
     "FittedModel",
     "GRCNConfig",
+    "GUMEConfig",
     "ItemKNN",
     "ItemKNNConfig",
     "LATTICEConfig",

@@ -6,22 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes, UserBatch
+from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
-from mentor_pyg.nn import LayeredPropagation
-from mentor_pyg.ops import propagate
+from mentor_pyg.nn import BehaviourAwareFusion, LayeredPropagation, PurifiedViews
 from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality
 
@@ -102,10 +100,10 @@ class MGCN(Recommender):
         dim = self.config.embedding_dim
         self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
         self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
-        self.projections = nn.ModuleDict({m: nn.Linear(c, dim) for m, c in sizes.channels.items()})
-        self.purifiers = nn.ModuleDict({m: nn.Linear(dim, dim) for m in sizes.channels})
-        self.preferences = nn.ModuleDict({m: nn.Linear(dim, dim) for m in sizes.channels})
-        self.query = nn.Sequential(nn.Linear(dim, dim), nn.Tanh(), nn.Linear(dim, 1, bias=False))
+        self.views = PurifiedViews(
+            sizes.channels, dim, self.config.num_item_layers, self.config.backend
+        )
+        self.fusion = BehaviourAwareFusion(sizes.channels, dim)
         self.propagation = LayeredPropagation(
             self.config.num_layers, layer_readout="mean", backend=self.config.backend
         )
@@ -115,9 +113,8 @@ class MGCN(Recommender):
         """Draw all parameters anew."""
         nn.init.xavier_uniform_(self.user_embedding)
         nn.init.xavier_uniform_(self.item_embedding)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                module.reset_parameters()
+        self.views.reset_parameters()
+        self.fusion.reset_parameters()
 
     @classmethod
     def transform(cls, config: MGCNConfig) -> BaseTransform:
@@ -138,7 +135,7 @@ class MGCN(Recommender):
         """Return the views ``"fused"``, ``"id"`` (behaviour) and every modality."""
         behaviour, views = self.behaviour(inputs), self.modality_views(inputs)
         nodes = {
-            FUSED: behaviour + self.fuse(views, behaviour),
+            FUSED: behaviour + self.fusion(views, behaviour),
             ID: behaviour,
             **dict(zip(self.sizes.channels, views, strict=True)),
         }
@@ -147,7 +144,7 @@ class MGCN(Recommender):
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Return the ranking loss, ``bpr`` or ``softmax``, ``contrast`` and ``reg``."""
         config, behaviour = self.config, self.behaviour(inputs)
-        side = self.fuse(self.modality_views(inputs), behaviour)
+        side = self.fusion(self.modality_views(inputs), behaviour)
         reps = Representations.from_nodes({FUSED: behaviour + side}, self.num_users)
         contrast = side.new_zeros(())
         if config.contrast_weight:
@@ -167,47 +164,15 @@ class MGCN(Recommender):
 
     def modality_views(self, inputs: Inputs) -> Tensor:
         """Return every modality's users and items ``[modalities, num_users + num_items, d]``."""
-        views = []
-        for modality, projection in self.projections.items():
-            gate = self.purifiers[modality](projection(inputs.features[modality])).sigmoid()
-            view = self.item_embedding * gate
-            if modality in inputs.present:
-                view = view * inputs.present[modality].unsqueeze(-1)
-            for _ in range(self.config.num_item_layers):
-                view = propagate(inputs.graphs[f"item/{modality}"], view, self.config.backend)
-            views.append(view)
-        items = torch.stack(views)
-        users = propagate(inputs.graphs["user"], items, self.config.backend)
-        return torch.cat([users, items], dim=1)
-
-    def fuse(self, views: Tensor, behaviour: Tensor) -> Tensor:
-        """Return what all views share and what each has of its own, as far as it is preferred.
-
-        Args:
-            views: Every modality's users and items ``[modalities, num_nodes, d]``; rows of zeros
-                take no part.
-            behaviour: Their ids propagated ``[num_nodes, d]``.
-        """
-        empty = (views == 0).all(dim=-1, keepdim=True)
-        score = self.query(views).masked_fill(empty, torch.finfo(views.dtype).min)
-        shared = (score.softmax(dim=0) * views).sum(dim=0)
-        own = (views - shared).masked_fill(empty, 0)
-        gates = torch.stack([gate(behaviour).sigmoid() for gate in self.preferences.values()])
-        return (shared + (own * gates).sum(dim=0)) / (len(views) + 1)
+        graphs = inputs.graphs
+        items = {m: graphs[f"item/{m}"] for m in self.sizes.channels}
+        views: Tensor = self.views(
+            self.item_embedding, inputs.features, inputs.present, items, graphs["user"]
+        )
+        return views
 
     def contrast_loss(self, side: Tensor, behaviour: Tensor, batch: Batch) -> Tensor:
         """Return InfoNCE between modalities and behaviour, users and positive items of a batch."""
-        user, item = batch.user, batch.pos_item + self.num_users
-        if isinstance(batch, UserBatch):
-            user = user.unique_consecutive()
-        temperature, precision = self.config.temperature, self.config.precision
-        losses = [
-            info_nce(
-                F.embedding(node, side),
-                F.embedding(node, behaviour),
-                temperature,
-                precision=precision,
-            )
-            for node in (user, item)
-        ]
-        return torch.stack(losses).sum()
+        sizes = [self.num_users, self.num_items]
+        a, b = side.split(sizes), behaviour.split(sizes)
+        return batch_contrast(a, b, batch, self.config.temperature, self.config.precision)

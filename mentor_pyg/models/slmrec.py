@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import AtLeastZero, Count, Positive, Share
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes, UserBatch
+from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.losses import Similarity, info_nce, softmax_loss
+from mentor_pyg.losses import Similarity, softmax_loss
 from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
@@ -239,20 +240,12 @@ class SLMRec(Recommender):
             batch: The batch.
             draws: Where random numbers come from.
         """
-        user = batch.user
-        if isinstance(batch, UserBatch):
-            user = user.unique_consecutive()
         masks = self.masks(nodes, draws)
-        views = [
+        a, b = (
             self.fused(self.view(inputs, nodes * mask, name, draws))
             for name, mask in zip("ab", masks, strict=True)
-        ]
-        losses = []
-        for side, node in enumerate((user, batch.pos_item)):
-            a, b = (F.embedding(node, view[side]) for view in views)
-            temperature, precision = self.config.ssl_temperature, self.config.precision
-            losses.append(info_nce(a, b, temperature, precision=precision))
-        return torch.stack(losses).sum()
+        )
+        return batch_contrast(a, b, batch, self.config.ssl_temperature, self.config.precision)
 
     def masks(self, nodes: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Return what the start of each of two views is multiplied by, of the shape of nodes."""

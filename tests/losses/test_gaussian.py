@@ -101,3 +101,27 @@ def test_refuses_two_widths() -> None:
 def test_refuses_unknown_statistics() -> None:
     with pytest.raises(ValueError, match=r"'dimension' or 'scalar' \(got 'columns'\)"):
         moments(torch.rand(5, 3), "columns")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("statistics", ["dimension", "scalar"])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_rows_that_are_masked_out_do_not_count(statistics: Statistics, copies: int) -> None:
+    x = torch.randn(20, 5, dtype=torch.float64)
+    mask = torch.arange(20) % 3 > 0
+    held = x[mask]
+    for rows in (x, x.masked_fill(~mask[:, None], 0), x.masked_fill(~mask[:, None], torch.nan)):
+        for actual, expected in zip(
+            moments(rows, statistics, copies, mask), moments(held, statistics, copies), strict=True
+        ):
+            torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("statistics", ["dimension", "scalar"])
+def test_moments_of_no_rows_are_zeros_and_of_one_row_finite(statistics: Statistics) -> None:
+    x = torch.randn(4, 1, requires_grad=True)
+    for kept in (0, 1):
+        mask = torch.arange(4) < kept
+        mean, variance = moments(x, statistics, mask=mask)
+        torch.testing.assert_close(mean.sum(), x[:kept].sum())
+        assert (variance == 0).all()
+        assert torch.autograd.grad(variance.sum() + mean.sum(), x)[0].isfinite().all()

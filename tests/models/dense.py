@@ -1,15 +1,19 @@
 """Small data with every gap, and references in loops and float64 that tests of models share."""
 
+import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, REV_INTERACTS
+from mentor_pyg.data import INTERACTS, REV_INTERACTS, Inputs
 from mentor_pyg.datasets import SyntheticMultimodal
+from mentor_pyg.models import Recommender
 from mentor_pyg.sampling import Batch
 
 Matrix = NDArray[np.float64]
@@ -178,3 +182,44 @@ def half_squares(user: Matrix, item: Matrix, batch: Batch) -> float:
     for u, p, n in zip(*(ids.tolist() for ids in batch), strict=True):
         total += user[u] @ user[u] + item[p] @ item[p] + item[n] @ item[n]
     return float(total) / (2 * batch.user.numel())
+
+
+def doubled(inputs: Inputs) -> Inputs:
+    """Return the same inputs in float64."""
+    return dataclasses.replace(
+        inputs,
+        features={m: x.double() for m, x in inputs.features.items()},
+        graphs={
+            name: graph.with_weight(graph.weight.double()) for name, graph in inputs.graphs.items()
+        },
+    )
+
+
+def assert_slopes(model: Recommender, terms: Callable[[], dict[str, Tensor]]) -> None:
+    """Compare the gradient of every term in every parameter with what the term does nearby.
+
+    Args:
+        model: A model in float64.
+        terms: The terms, of the same draws at every call.
+    """
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    gradients = {}
+    for term, value in terms().items():
+        gradients[term] = [torch.zeros_like(p) for p in parameters]
+        if value.requires_grad:
+            gradients[term] = torch.autograd.grad(
+                value, parameters, retain_graph=True, materialize_grads=True
+            )
+    generator, step = torch.Generator().manual_seed(8), 1e-5
+    for n, (name, parameter) in enumerate(zip(names, parameters, strict=True)):
+        way = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        ends, start = [], parameter.detach().clone()
+        for sign in (1, -1):
+            with torch.no_grad():
+                parameter.copy_(start + sign * step * way)
+                ends.append(terms())
+                parameter.copy_(start)
+        for term, by_parameter in gradients.items():
+            slope = (by_parameter[n] * way).sum().item()
+            expected = (ends[0][term] - ends[1][term]).item() / (2 * step)
+            assert slope == pytest.approx(expected, rel=1e-4, abs=1e-8), (term, name)

@@ -20,6 +20,7 @@ from mentor_pyg.models import (
     EASE,
     FREEDOM,
     GRCN,
+    GUME,
     LATTICE,
     MENTOR,
     MGCN,
@@ -49,7 +50,7 @@ CLASSES = {
     cls.name: cls
     for cls in (
         *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
-        *(SLMRec, DualGNN, MMSSL),
+        *(SLMRec, DualGNN, MMSSL, GUME),
         *(Content, *OUTSIDERS),
     )
 }

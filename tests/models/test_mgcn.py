@@ -42,8 +42,8 @@ def reference(model: MGCN, data: HeteroData) -> dict[str, Matrix]:
     user_degree, item_degree = degrees()
     for modality in modalities:
         x, present = numbers(data["item"][f"x_{modality}"]), has(data, modality)
-        hidden = linear(model.projections[modality], x)
-        view = ids * sigmoid(linear(model.purifiers[modality], hidden))
+        hidden = linear(model.views.projections[modality], x)
+        view = ids * sigmoid(linear(model.views.gates[modality], hidden))
         view[[i for i in range(ITEMS) if not present[i]]] = 0
         graph = by_row_sums(nearest(x, present, config.k))
         for _ in range(config.num_item_layers):
@@ -58,13 +58,15 @@ def reference(model: MGCN, data: HeteroData) -> dict[str, Matrix]:
         if not held:
             continue
         views = {m: nodes[m][n] for m in held}
-        query = numbers(model.query[2].weight)[0]
-        score = {m: query @ np.tanh(linear(model.query[0], view)) for m, view in views.items()}
+        query = numbers(model.fusion.query[2].weight)[0]
+        score = {
+            m: query @ np.tanh(linear(model.fusion.query[0], view)) for m, view in views.items()
+        }
         total = sum(math.exp(s) for s in score.values())
         shared = sum(math.exp(score[m]) / total * views[m] for m in held)
         side[n] = shared
         for m in held:
-            gate = sigmoid(linear(model.preferences[m], nodes["id"][n]))
+            gate = sigmoid(linear(model.fusion.preferences[m], nodes["id"][n]))
             side[n] += gate * (views[m] - shared)
         side[n] /= len(modalities) + 1
     return {**nodes, "side": side, "fused": nodes["id"] + side}
@@ -117,7 +119,7 @@ def test_users_of_a_user_batch_are_contrasted_once() -> None:
     data = gappy_data(*BOTH)
     model = MGCN.from_data(data, MGCNConfig(**SETTINGS))
     inputs, behaviour = model.prepare(data), torch.randn(USERS + ITEMS, 4)
-    side = model.fuse(model.modality_views(inputs), behaviour)
+    side = model.fusion(model.modality_views(inputs), behaviour)
     once = model.contrast_loss(side, behaviour, UserBatch(*BATCH))
     rows = (torch.tensor([0, 2, 5, 6]), BATCH.pos_item + USERS)
     expected = sum(info_nce(numbers(side[r]), numbers(behaviour[r]), 0.2) for r in rows)
