@@ -53,13 +53,14 @@ NAMES = {
         gaussian_alignment_loss info_nce moments softmax_loss softmax_unavailable
     """,
     "mentor_pyg.models": """
-        BM3 BM3Config BPRMF BPRMFConfig CapturedStep Draws DualGNN DualGNNConfig EASE
-        EASEConfig FREEDOM FREEDOMConfig FittedModel GRCN GRCNConfig GUME GUMEConfig
-        ItemKNN ItemKNNConfig LATTICE LATTICEConfig LayerGCN LayerGCNConfig LightGCN
-        LightGCNConfig MENTOR MENTORConfig MGCN MGCNConfig MMGCN MMGCNConfig MMSSL
-        MMSSLConfig MODELS Model ModelConfig Objective Popularity PopularityConfig
-        RP3Beta RP3BetaConfig Recommender SLMRec SLMRecConfig Step UserKNN UserKNNConfig
-        VBPR VBPRConfig adam build_model load_model ranking_terms register save_model
+        BM3 BM3Config BPRMF BPRMFConfig COHESION COHESIONConfig CapturedStep Draws
+        DualGNN DualGNNConfig EASE EASEConfig FREEDOM FREEDOMConfig FittedModel GRCN
+        GRCNConfig GUME GUMEConfig ItemKNN ItemKNNConfig LATTICE LATTICEConfig LayerGCN
+        LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MGCN MGCNConfig MMGCN
+        MMGCNConfig MMSSL MMSSLConfig MODELS Model ModelConfig Objective Popularity
+        PopularityConfig RP3Beta RP3BetaConfig Recommender SLMRec SLMRecConfig Step
+        UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model ranking_terms
+        register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel BehaviourAwareFusion CrossModalAlignment CrossModalAttention

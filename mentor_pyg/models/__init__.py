@@ -4,6 +4,7 @@ from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.bm3 import BM3, BM3Config
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.captured_step import CapturedStep
+from mentor_pyg.models.cohesion import COHESION, COHESIONConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.dualgnn import DualGNN, DualGNNConfig
 from mentor_pyg.models.files import load_model, save_model
@@ -41,6 +42,7 @@ from mentor_pyg.models.vbpr import VBPR, VBPRConfig
 __all__ = [
     "BM3",
     "BPRMF",
+    "COHESION",
     "EASE",
     "FREEDOM",
     "GRCN",
@@ -54,6 +56,7 @@ __all__ = [
     "VBPR",
     "BM3Config",
     "BPRMFConfig",
+    "COHESIONConfig",
     "CapturedStep",
     "Draws",
     "DualGNN",

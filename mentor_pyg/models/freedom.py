@@ -11,12 +11,11 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Share
-from mentor_pyg.data import FUSED, INTERACTS, SEMANTIC, Batch, Inputs, Representations, Sizes
-from mentor_pyg.data.schema import is_recorded
+from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.item_graph import self_neighbour_item_graph
+from mentor_pyg.models.item_graph import merged_item_adjacency
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.pruned_inputs import pruned_inputs
 from mentor_pyg.models.ranking import ranking_terms
@@ -124,13 +123,9 @@ class FREEDOM(Recommender):
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of all interactions and that of the items."""
         edge_index = data[INTERACTS].edge_index
-        if is_recorded(data, SEMANTIC):
-            item_edges = self_neighbour_item_graph(data)
-        else:  # Somebody's own.
-            item_edges = data[SEMANTIC].edge_index, data[SEMANTIC].edge_weight
         return {
             "interaction": interaction_adjacency(edge_index, self.num_users, self.num_items),
-            "item": Adjacency.from_edge_index(*item_edges, num_nodes=self.num_items),
+            "item": merged_item_adjacency(data),
         }
 
     def resample(self, inputs: Inputs, epoch: int, generator: torch.Generator) -> Inputs:

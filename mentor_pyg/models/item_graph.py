@@ -5,11 +5,33 @@ from __future__ import annotations
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import knn_edge_type, modalities, num_items, resolve_modality_weights
-from mentor_pyg.graph import merge_item_graphs, normalize_rows, with_self_neighbours
+from mentor_pyg.data import (
+    SEMANTIC,
+    knn_edge_type,
+    modalities,
+    num_items,
+    resolve_modality_weights,
+)
+from mentor_pyg.data.schema import is_recorded
+from mentor_pyg.graph import Adjacency, merge_item_graphs, normalize_rows, with_self_neighbours
 from mentor_pyg.typing import Modality
 
-__all__ = ["self_neighbour_item_graph"]
+__all__ = ["merged_item_adjacency", "self_neighbour_item_graph"]
+
+
+def merged_item_adjacency(data: HeteroData) -> Adjacency:
+    """Return the merged item graph, see :func:`self_neighbour_item_graph`.
+
+    A merged graph of one's own is taken as it is.
+
+    Args:
+        data: The dataset with its item graphs, see :class:`~mentor_pyg.transforms.MergeItemGraphs`.
+    """
+    if is_recorded(data, SEMANTIC):
+        edge_index, edge_weight = self_neighbour_item_graph(data)
+    else:
+        edge_index, edge_weight = data[SEMANTIC].edge_index, data[SEMANTIC].edge_weight
+    return Adjacency.from_edge_index(edge_index, edge_weight, num_nodes=num_items(data))
 
 
 def self_neighbour_item_graph(data: HeteroData, eps: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -50,11 +50,16 @@ class ModalityEncoder(nn.Module):
         """Return users and items as rows of unit length (or zeros)."""
         return self._from_hidden(self.hidden(x), present)
 
+    def items(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        """Return the items before they are scaled ``[num_items, d]``."""
+        return self._items(self.hidden(x), present)
+
     def _from_hidden(self, hidden: Tensor, present: Tensor | None) -> Tensor:
-        item = self.output(F.leaky_relu(hidden))
-        if present is not None:
-            item = item * present.unsqueeze(-1)
-        return F.normalize(torch.cat([self.user_preference, item]))
+        return F.normalize(torch.cat([self.user_preference, self._items(hidden, present)]))
+
+    def _items(self, hidden: Tensor, present: Tensor | None) -> Tensor:
+        item: Tensor = self.output(F.leaky_relu(hidden))
+        return item if present is None else item * present.unsqueeze(-1)
 
 
 def encode_together(

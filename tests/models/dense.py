@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -13,7 +13,9 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, REV_INTERACTS, Inputs
 from mentor_pyg.datasets import SyntheticMultimodal
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.models import Recommender
+from mentor_pyg.models.user_graph import drawn_multiplicity
 from mentor_pyg.sampling import Batch
 
 Matrix = NDArray[np.float64]
@@ -91,6 +93,28 @@ def interaction_matrix(edge_index: Tensor, users: int, items: int) -> Tensor:
     return out
 
 
+def item_matrix(data: HeteroData, k: int, weights: Mapping[str, float]) -> Tensor:
+    """Return the merged item graph, row by row."""
+    items = data["item"].num_nodes
+    out = torch.zeros(items, items, dtype=torch.float64)
+    for i in range(items):
+        has = {m: bool(data["item"].get(f"has_{m}", torch.ones(items))[i]) for m in weights}
+        available = sum(w for m, w in weights.items() if has[m])
+        for m, w in weights.items():
+            if not has[m]:
+                continue
+            x = data["item"][f"x_{m}"].double()
+            cosine = []
+            for j in range(items):
+                if data["item"].get(f"has_{m}", torch.ones(items))[j]:
+                    similar = (x[i] @ x[j] / x[i].norm() / x[j].norm()).item()
+                    cosine.append((math.inf if j == i else similar, j))
+            for _, j in sorted(cosine, reverse=True)[:k]:
+                # Each item has k neighbours, so both degrees are k.
+                out[i, j] += w * sum(weights.values()) / available / math.sqrt(k * k)
+    return out
+
+
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -129,6 +153,39 @@ def degrees() -> tuple[list[int], list[int]]:
     users = [sum(u == user for u, _ in EDGES) for user in range(USERS)]
     items = [sum(i == item for _, i in EDGES) for item in range(ITEMS)]
     return users, items
+
+
+def nearest_users(k: int) -> dict[int, dict[int, int]]:
+    """Return the items that every user shares with its nearest users."""
+    items = {u: {i for user, i in EDGES if user == u} for u in range(USERS)}
+    found = {}
+    for u in range(USERS):
+        shared = {v: len(items[u] & items[v]) for v in range(USERS) if v != u}
+        best = sorted((v for v, n in shared.items() if n), key=lambda v: (-shared[v], v))[:k]
+        found[u] = {v: shared[v] for v in best}
+    return found
+
+
+def from_nearest_users(
+    own: Matrix, k: int, by: str = "softmax", drawn: dict[tuple[int, int], int] | None = None
+) -> Matrix:
+    """Return what users hear from their nearest ones, each as often as it was drawn, or once."""
+    others = np.zeros_like(own)
+    for u, shared in nearest_users(k).items():
+        odds = {v: math.exp(n) if by == "softmax" else 1.0 for v, n in shared.items()}
+        odds = {v: w * (drawn[u, v] if drawn else 1) for v, w in odds.items()}
+        for v, w in odds.items():
+            others[u] += w / sum(odds.values()) * own[v]
+    return others
+
+
+def drawn_users(
+    shared: Adjacency, k: int, generator: torch.Generator
+) -> dict[tuple[int, int], int]:
+    """Return how often every neighbour of a user is drawn."""
+    multiplicity = drawn_multiplicity(shared, k, generator)
+    edges = (shared.target.tolist(), shared.col.tolist(), multiplicity.tolist())
+    return {(u, v): n for u, v, n in zip(*edges, strict=True)}
 
 
 def light_gcn(user: Matrix, item: Matrix, num_layers: int) -> tuple[Matrix, Matrix]:

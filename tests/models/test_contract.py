@@ -17,6 +17,7 @@ from mentor_pyg.export import EmbeddingTables
 from mentor_pyg.models import (
     BM3,
     BPRMF,
+    COHESION,
     EASE,
     FREEDOM,
     GRCN,
@@ -50,7 +51,7 @@ CLASSES = {
     cls.name: cls
     for cls in (
         *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
-        *(SLMRec, DualGNN, MMSSL, GUME),
+        *(SLMRec, DualGNN, MMSSL, GUME, COHESION),
         *(Content, *OUTSIDERS),
     )
 }

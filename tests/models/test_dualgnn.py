@@ -13,32 +13,23 @@ from mentor_pyg.models.user_graph import aggregation, co_occurrence, drawn_multi
 from tests.models.dense import (
     BATCH,
     BOTH,
-    EDGES,
     ITEMS,
     USERS,
     Matrix,
     bpr,
+    drawn_users,
+    from_nearest_users,
     gappy_data,
     has,
     leaky_relu,
     light_gcn,
     linear,
+    nearest_users,
     numbers,
     unit,
 )
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 4, "k": 3}
-
-
-def neighbours(k: int) -> dict[int, dict[int, int]]:
-    """Return the items that every user shares with its nearest users."""
-    items = {u: {i for user, i in EDGES if user == u} for u in range(USERS)}
-    found = {}
-    for u in range(USERS):
-        shared = {v: len(items[u] & items[v]) for v in range(USERS) if v != u}
-        best = sorted((v for v, n in shared.items() if n), key=lambda v: (-shared[v], v))[:k]
-        found[u] = {v: shared[v] for v in best}
-    return found
 
 
 def reference(
@@ -56,13 +47,7 @@ def reference(
         views[modality] = (user * (layers + 1), item * (layers + 1))
         own += weights[:, n : n + 1] * views[modality][0]
         fused += views[modality][1]
-    others = np.zeros_like(own)
-    for u, shared in neighbours(model.config.k).items():
-        odds = {v: math.exp(n) if model.config.user_aggregation == "softmax" else 1.0
-                for v, n in shared.items()}  # fmt: skip
-        odds = {v: w * (drawn[u, v] if drawn else 1) for v, w in odds.items()}
-        for v, w in odds.items():
-            others[u] += w / sum(odds.values()) * own[v]
+    others = from_nearest_users(own, model.config.k, model.config.user_aggregation, drawn)
     return {**views, "fused": (own + others, fused)}
 
 
@@ -89,10 +74,7 @@ def test_terms_of_an_epoch_equal_loops(k: int, softmax_weights: bool) -> None:
     torch.nn.init.normal_(model.fusion.weight)
     inputs = model.prepare(data)
     epoch = model.resample(inputs, 0, torch.Generator().manual_seed(3))
-    shared, drawn = inputs.graphs["shared"], {}
-    multiplicity = drawn_multiplicity(shared, k, torch.Generator().manual_seed(3))
-    edges = (shared.target.tolist(), shared.col.tolist(), multiplicity.tolist())
-    drawn = {(u, v): n for u, v, n in zip(*edges, strict=True)}
+    drawn = drawn_users(inputs.graphs["shared"], k, torch.Generator().manual_seed(3))
     user, item = reference(model, data, drawn)["fused"]
     weights = numbers(model.fusion.user_modality_weight())
     penalty = (weights**2).mean()
@@ -109,7 +91,7 @@ def test_terms_of_an_epoch_equal_loops(k: int, softmax_weights: bool) -> None:
 def test_neighbours_share_the_most_items(k: int) -> None:
     graph = co_occurrence(gappy_data(*BOTH), k)
     found = zip(graph.target.tolist(), graph.col.tolist(), graph.weight.tolist(), strict=True)
-    expected = {(u, v, n) for u, shared in neighbours(k).items() for v, n in shared.items()}
+    expected = {(u, v, n) for u, shared in nearest_users(k).items() for v, n in shared.items()}
     assert sorted(found) == sorted(expected)
     assert graph.rowptr[6] == graph.rowptr[8]  # Users 6 and 7 share nothing.
 

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Mapping
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from tests.models.dense import (
     WITHOUT_ANY,
     WITHOUT_VISUAL,
     interaction_matrix,
+    item_matrix,
     seeded,
     tiny_data_with_gaps,
 )
@@ -25,28 +25,6 @@ from tests.models.dense import (
 def data() -> HeteroData:
     """One user and one item are cold; one item lacks a modality, one lacks both."""
     return tiny_data_with_gaps(*BOTH, cold=True)
-
-
-def item_matrix(data: HeteroData, k: int, weights: Mapping[str, float]) -> Tensor:
-    """Return the merged item graph, row by row."""
-    items = data["item"].num_nodes
-    out = torch.zeros(items, items, dtype=torch.float64)
-    for i in range(items):
-        has = {m: bool(data["item"].get(f"has_{m}", torch.ones(items))[i]) for m in weights}
-        available = sum(w for m, w in weights.items() if has[m])
-        for m, w in weights.items():
-            if not has[m]:
-                continue
-            x = data["item"][f"x_{m}"].double()
-            cosine = []
-            for j in range(items):
-                if data["item"].get(f"has_{m}", torch.ones(items))[j]:
-                    similar = (x[i] @ x[j] / x[i].norm() / x[j].norm()).item()
-                    cosine.append((math.inf if j == i else similar, j))
-            for _, j in sorted(cosine, reverse=True)[:k]:
-                # Each item has k neighbours, so both degrees are k.
-                out[i, j] += w * sum(weights.values()) / available / math.sqrt(k * k)
-    return out
 
 
 def reference(model: FREEDOM, edge_index: Tensor, item_graph: Tensor) -> tuple[Tensor, Tensor]:

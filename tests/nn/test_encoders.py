@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.stats import kstest, norm
 from torch import Tensor
 
@@ -110,3 +111,13 @@ def test_repr(encoder: ModalityEncoder) -> None:
         "  (output): Linear(in_features=16, out_features=4, bias=True)\n"
         ")"
     )
+
+
+def test_items_are_those_that_are_scaled(
+    encoder: ModalityEncoder, x: Tensor, present: Tensor
+) -> None:
+    for mask in (None, present):
+        items = encoder.items(x, mask)
+        torch.testing.assert_close(encoder(x, mask)[USERS:], F.normalize(items))
+        assert (items.norm(dim=1) - 1).abs().max() > 0.1
+    assert (encoder.items(x, present)[[0, 4, 8]] == 0).all()
