@@ -28,6 +28,7 @@ from mentor_pyg.models.lattice import LATTICE, LATTICEConfig
 from mentor_pyg.models.layergcn import LayerGCN, LayerGCNConfig
 from mentor_pyg.models.lightgcn import LightGCN, LightGCNConfig
 from mentor_pyg.models.mentor import MENTOR, MENTORConfig
+from mentor_pyg.models.mentor_plus import MENTORPlus, MENTORPlusConfig
 from mentor_pyg.models.mgcn import MGCN, MGCNConfig
 from mentor_pyg.models.mmgcn import MMGCN, MMGCNConfig
 from mentor_pyg.models.mmssl import MMSSL, MMSSLConfig
@@ -74,6 +75,8 @@ __all__ = [
     "LightGCN",
     "LightGCNConfig",
     "MENTORConfig",
+    "MENTORPlus",
+    "MENTORPlusConfig",
     "MGCNConfig",
     "MMGCNConfig",
     "MMSSLConfig",

@@ -35,6 +35,7 @@ from mentor_pyg.models import (
     ItemKNN,
     LayerGCN,
     LightGCN,
+    MENTORPlus,
     Model,
     Popularity,
     Recommender,
@@ -51,7 +52,7 @@ CLASSES = {
     cls.name: cls
     for cls in (
         *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
-        *(SLMRec, DualGNN, MMSSL, GUME, COHESION),
+        *(SLMRec, DualGNN, MMSSL, GUME, COHESION, MENTORPlus),
         *(Content, *OUTSIDERS),
     )
 }
