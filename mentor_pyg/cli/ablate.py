@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mentor_pyg.cli.compare import train_and_report
+from mentor_pyg.cli.compare import report
 from mentor_pyg.cli.search import add_arguments
 
 __all__ = ["add_arguments", "run"]
 
 
-def run(config: Path, out: Path) -> None:
+def run(config: Path, out: Path, only: list[str]) -> None:
     """Train the models of a plan that have variants, and these, and report what each part brings.
 
     The cells are those of compare, and are shared with it.
     """
-    from mentor_pyg.experiments import read_plan
+    from mentor_pyg.experiments import compare, read_plan
 
-    train_and_report(read_plan(config).ablation(), out, "ablation", baselines=False)
+    plan = read_plan(config).ablation()
+    report(plan, compare(plan.only(only), out, baselines=False), out, "ablation")

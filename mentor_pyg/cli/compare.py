@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mentor_pyg.cli.search import add_arguments
+from mentor_pyg.cli.search import add_arguments as add_plan_arguments
 
 if TYPE_CHECKING:
-    from mentor_pyg.experiments import Plan
+    from jsonargparse import ArgumentParser
 
-__all__ = ["add_arguments", "run", "train_and_report"]
+    from mentor_pyg.experiments import Cell, Plan
+
+__all__ = ["add_arguments", "report", "run"]
 
 
-def run(config: Path, out: Path) -> None:
+def run(config: Path, out: Path, only: list[str], page: Path | None) -> None:
     """Train a plan's models on its datasets with its seeds, and write a report with tests.
 
-    The same command goes on where it stopped; several at once share the work.
+    The same command goes on where it stopped; several at once share the work. The report is of all
+    cells that are there, also of those that were trained before.
     """
-    from mentor_pyg.experiments import read_plan
+    from mentor_pyg.experiments import compare, read_plan
 
-    train_and_report(read_plan(config), out)
+    plan = read_plan(config)
+    report(plan, compare(plan.only(only), out, baselines=not only), out, page=page)
 
 
-def train_and_report(
-    plan: Plan, out: Path, name: str = "report", *, baselines: bool = True
+def report(
+    plan: Plan, cells: Sequence[Cell], out: Path, name: str = "report", page: Path | None = None
 ) -> None:
-    """Train the cells of a plan and write the report, also where some have failed.
+    """Write the report of a plan, also where some of the cells that were trained have failed.
 
     Raises:
         ValueError: If some have.
     """
-    from mentor_pyg.experiments import compare, write_report
+    from mentor_pyg.experiments import write_report
 
-    results = [cell.result for cell in compare(plan, out, baselines=baselines)]
-    for path in write_report(plan, out, name):
+    for path in write_report(plan, out, name, page):
         print(f"written to {path}")
+    results = [cell.result for cell in cells]
     if missing := results.count(None):
         print(f"{missing} cells are with other processes; run the same again for the whole report")
     if failed := sum(result is not None and "error" in result for result in results):
         raise ValueError(f"{failed} of {len(results)} cells failed; the report has them")
+
+
+def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
+    """Add the arguments."""
+    add_plan_arguments(parser, words)
+    parser.add_argument(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="also write the report there, as Markdown without figures",
+    )

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 
-def run(config: Path, out: Path) -> None:
+def run(config: Path, out: Path, only: list[str]) -> None:
     """Search the settings of a plan's models on validation, the same number of trials for each.
 
     The same command goes on where it stopped; several at once share the work.
     """
     from mentor_pyg.experiments import read_plan, search
 
-    plan = read_plan(config)
+    plan = read_plan(config).only(only)
     for (data, label), chosen in search(plan, out).items():
         score = next(chosen["val"][key] for key in chosen["val"] if key.startswith("recall@"))
         print(f"{label} on {data}: {chosen['settings']} {chosen['training']}, recall {score:.4f}")
@@ -31,4 +31,11 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="the folder of the comparison"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="models of the plan to take up, with their variants; by default all",
     )

@@ -149,7 +149,7 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, plan: Plan, 
             )
         result = {**metrics, **_ranked(cell, run, data, config.k)}
     except Exception as error:  # Whatever it is: the others are still to be trained.
-        again = shlex.join(["mentor-pyg", "compare", "--config", "PLAN", "--out", str(out)])
+        again = shlex.join(["mentor-pyg", "compare", "--config", str(plan.path), "--out", str(out)])
         result = {
             "error": f"{type(error).__name__}: {error}",
             "traceback": traceback.format_exc(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,8 @@ class _Numbers(Config):
 class Plan:
     """A comparison of models on datasets."""
 
+    path: Path
+    """The file that it was read from."""
     data: Mapping[str, str]
     """Per name the folder, or ``"synthetic"``."""
     models: Mapping[str, Entry]
@@ -75,6 +77,23 @@ class Plan:
     def cells(self) -> list[tuple[str, Entry]]:
         """Return every dataset and model that belong together."""
         return [(d, e) for d in self.data for e in self.models.values() if d in e.data]
+
+    def only(self, labels: Sequence[str]) -> Plan:
+        """Return the plan of some of the models, and of their variants; of all if none is named.
+
+        Raises:
+            ValueError: If a label is of no model.
+        """
+        if unknown := [label for label in labels if label not in self.models]:
+            raise ValueError(
+                f"'only' needs labels of the plan, {', '.join(self.models)} (got {unknown[0]!r})"
+            )
+        models = {
+            label: entry
+            for label, entry in self.models.items()
+            if not labels or label in labels or (entry.base and entry.base.label in labels)
+        }
+        return replace(self, models=models)
 
     def ablation(self) -> Plan:
         """Return the plan of the models that have variants, and of these, alone.
@@ -140,7 +159,7 @@ def read_plan(path: Path) -> Plan:
     if len(models) < len(entries):
         again = next(e.label for e in entries if models[e.label] is not e)
         raise ValueError(f"{path}: there are two models {again}; give one another label")
-    return Plan(data=data, models=models, **vars(checked))
+    return Plan(path=path, data=data, models=models, **vars(checked))
 
 
 def _entries(

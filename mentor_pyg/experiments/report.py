@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,26 +37,44 @@ _ENOUGH = 5
 """Seeds from which on a table is not called preliminary."""
 
 
-def write_report(plan: Plan, out: Path, name: str = "report") -> list[Path]:
+def write_report(
+    plan: Plan, out: Path, name: str = "report", page: Path | None = None
+) -> list[Path]:
     """Write the cells that are there as Markdown and as HTML, and return the files.
 
     Args:
         plan: The plan.
         out: The folder of the comparison; figures go to ``figures``.
         name: The name of both files, without suffix.
+        page: A file that gets the Markdown too, without figures.
     """
-    sections = [Section(title="Comparison", level=1, text=_reading(plan))]
+    commands = (
+        shlex.join(["mentor-pyg", command, "--config", str(plan.path), "--out", str(out)])
+        for command in ("search", "compare")
+    )
+    sections = [Section(title="Comparison", level=1, text=_reading(plan), code="\n".join(commands))]
     cells = cells_of(plan, out)
     for data in plan.data:
         of_data = [cell for cell in cells if cell.data == data]
         sections += _sections(plan, data, of_data, out)
-    written = []
-    for suffix, text in ((".md", as_markdown(sections, out)), (".html", as_html(sections))):
-        path = out / f"{name}{suffix}"
+    texts = {
+        out / f"{name}.md": as_markdown(sections, out),
+        out / f"{name}.html": as_html(sections),
+    }
+    if page is not None:
+        texts[page] = as_markdown([s for s in map(_without_figure, sections) if s is not None], out)
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replaced_whole(path) as partial:
             partial.write_text(text, encoding="utf-8")
-        written.append(path)
-    return written
+    return list(texts)
+
+
+def _without_figure(section: Section) -> Section | None:
+    """Return a section without its figure; ``None`` if there is nothing else in it."""
+    if section.figure is not None and section.table is None:
+        return None
+    return replace(section, figure=None)
 
 
 def _reading(plan: Plan) -> list[str]:
