@@ -57,8 +57,8 @@ NAMES = {
         DualGNN DualGNNConfig EASE EASEConfig FREEDOM FREEDOMConfig FittedModel GRCN
         GRCNConfig GUME GUMEConfig ItemKNN ItemKNNConfig LATTICE LATTICEConfig LayerGCN
         LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MENTORPlus MENTORPlusConfig
-        MGCN MGCNConfig MMGCN MMGCNConfig MMSSL MMSSLConfig MODELS Model ModelConfig Objective Popularity
-        PopularityConfig RP3Beta RP3BetaConfig Recommender SLMRec SLMRecConfig Step
+        MGCN MGCNConfig MMGCN MMGCNConfig MMSSL MMSSLConfig MODELS Model ModelConfig
+        Objective Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender SLMRec SLMRecConfig Step
         UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model ranking_terms
         register save_model
     """,

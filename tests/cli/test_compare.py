@@ -43,6 +43,24 @@ def test_search_then_compare_then_ablate(command: Command, plan: Path, tmp_path:
     assert "### Ablation of bprmf" in ablation and "| item_knn |" not in ablation
 
 
+def test_only_some_of_the_models(
+    command: Command, refused: Callable[..., None], plan: Path, tmp_path: Path
+) -> None:
+    args, page = ("--config", plan, "--out", tmp_path / "out"), tmp_path / "docs" / "page.md"
+    done = command("compare", *args, "--only", "bprmf", "--page", page)
+    assert (done.status, done.err) == (0, "")
+    trained = {path.name for path in (tmp_path / "out" / "cells" / "tiny").iterdir()}
+    assert trained == {"bprmf", "bprmf-wide"}
+    command("compare", *args, "--only", "popularity", "--page", page)
+    text = page.read_text()
+    assert "| bprmf-wide |" in text and "| popularity |" in text
+    assert "1 cells are still to be trained" in text and f"--config {plan}" in text
+    assert "Training curves" not in text and "](" not in text
+    assert "Training curves" in (tmp_path / "out" / "report.md").read_text()
+    refused("labels of the plan, popularity, item_knn.* .got 'easy'", "search", *args,
+            "--only", "easy")  # fmt: skip
+
+
 def test_failed_cells_give_status_2_and_a_report(
     command: Command, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,16 @@ def test_variants_without_modalities(write_plan: Write) -> None:
     assert found == {"mgcn": ("visual",), "mgcn-blind": (), "mgcn-same": ("visual",)}
 
 
+def test_only_takes_models_with_their_variants(write_plan: Write) -> None:
+    own = "bprmf: {variants: {wide: {settings.embedding_dim: 16}}}"
+    plan = read_plan(write_plan(("popularity: {}", own)))
+    assert list(plan.only(["bprmf"]).models) == ["bprmf", "bprmf-wide"]
+    assert list(plan.only(["bprmf-wide", "lightgcn"]).models) == ["bprmf-wide", "lightgcn"]
+    assert plan.only([]) == plan
+    with pytest.raises(ValueError, match=r"'only' needs labels of the plan, bprmf, .*got 'x'"):
+        plan.only(["x"])
+
+
 def test_data_folders_are_absolute(write_plan: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_plan()
     folder = read_plan(path).data["tiny"]
