@@ -59,8 +59,8 @@ NAMES = {
         LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MENTORPlus MENTORPlusConfig
         MGCN MGCNConfig MMGCN MMGCNConfig MMSSL MMSSLConfig MODELS Model ModelConfig
         Objective Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender SLMRec
-        SLMRecConfig Step UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model ranking_terms
-        register save_model
+        SLMRecConfig Step UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model
+        ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel BehaviourAwareFusion CrossModalAlignment CrossModalAttention
