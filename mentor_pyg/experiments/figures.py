@@ -35,9 +35,15 @@ _POINTS = 400
 
 
 def training_curves(data: str, groups: Groups, out: Path) -> list[Section]:
-    """Draw the recall on validation over epochs, the mean over the seeds that are still trained."""
+    """Draw the recall on validation over epochs, the mean over the seeds that are still trained.
+
+    Models without gradients have no curve, and variants of models are left out.
+    """
     metric = longest(groups)
-    trained = {label: group for label, group in groups.items() if group[0][0].entry.has_seeds}
+    entries = {label: group[0][0].entry for label, group in groups.items()}
+    trained = {
+        label: groups[label] for label, e in entries.items() if e.has_seeds and e.base is None
+    }
     if not trained:
         return []
     means = {}
@@ -123,6 +129,7 @@ def _draw_curves(curves: Mapping[str, Sequence[float]], metric: str, path: Path)
         colour = _COLOURS[number % len(_COLOURS)]
         axes.plot(range(1, len(values) + 1), values, style, color=colour, label=label)
     axes.set(xlabel="epoch", ylabel=f"{metric} on validation")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(fontsize="small", loc="outside right upper")
     _save(figure, path)
 

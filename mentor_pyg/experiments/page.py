@@ -41,7 +41,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 0 auto; p
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #8886; }
-th, td { white-space: nowrap; }
+td, th[scope=row] { white-space: nowrap; }
+th[scope=row] { font-weight: normal; }
 th:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
 img { max-width: 100%; background: white; }
 pre { overflow-x: auto; padding: .5rem; border: 1px solid #8886; }

@@ -76,13 +76,15 @@ def _without_figure(section: Section) -> Section | None:
 
 
 def _reading(plan: Plan) -> list[str]:
+    searched = ""
+    if any(entry.space for entry in plan.models.values()):
+        searched = f"Every model had {plan.trials} trials of a search on each dataset. "
     return [
         "Every model was trained on the train split, its epoch and its settings were chosen by the "
         "recall on validation, and test was ranked once after that: all items, train items left "
         "out, users without train interactions left out. Values are means over seeds, with the "
         "standard deviation between seeds; models without gradients have no seeds.",
-        f"Where settings were searched, every model had {plan.trials} trials on each dataset. "
-        "Models whose difference is not significant after Holm's correction should not be "
+        f"{searched}Models whose difference is not significant after Holm's correction should not be "
         "called better or worse than each other; that a model is below another here says nothing "
         "about other data, other features or other ways to split.",
     ]
@@ -140,9 +142,8 @@ def _facts(
         if cell.entry.label in seeds:
             seeds[cell.entry.label] += 1
     few = sorted(label for label, count in seeds.items() if count < _ENOUGH)
-    if few or missing:
-        text.append(
-            f"Preliminary: fewer than {_ENOUGH} seeds of {', '.join(few) or 'none'}; "
-            f"{len(missing)} cells are still to be trained."
-        )
+    lacking = [f"fewer than {_ENOUGH} seeds of {', '.join(few)}"] if few else []
+    lacking += [f"{len(missing)} cells are still to be trained"] if missing else []
+    if lacking:
+        text.append(f"Preliminary: {'; '.join(lacking)}.")
     return Section(title=data, text=text)
