@@ -84,9 +84,9 @@ def _reading(plan: Plan) -> list[str]:
         "recall on validation, and test was ranked once after that: all items, train items left "
         "out, users without train interactions left out. Values are means over seeds, with the "
         "standard deviation between seeds; models without gradients have no seeds.",
-        f"{searched}Models whose difference is not significant after Holm's correction should not be "
-        "called better or worse than each other; that a model is below another here says nothing "
-        "about other data, other features or other ways to split.",
+        f"{searched}Models whose difference is not significant after Holm's correction should not "
+        "be called better or worse than each other; that a model is below another here says "
+        "nothing about other data, other features or other ways to split.",
     ]
 
 
