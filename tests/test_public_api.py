@@ -58,8 +58,8 @@ NAMES = {
         GRCNConfig GUME GUMEConfig ItemKNN ItemKNNConfig LATTICE LATTICEConfig LayerGCN
         LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MENTORPlus MENTORPlusConfig
         MGCN MGCNConfig MMGCN MMGCNConfig MMSSL MMSSLConfig MODELS Model ModelConfig
-        Objective Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender SLMRec
-        SLMRecConfig Step UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model
+        Objective PGL PGLConfig Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender
+        SLMRec SLMRecConfig Step UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model
         ranking_terms register save_model
     """,
     "mentor_pyg.nn": """

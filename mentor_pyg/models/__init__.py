@@ -34,6 +34,7 @@ from mentor_pyg.models.mmgcn import MMGCN, MMGCNConfig
 from mentor_pyg.models.mmssl import MMSSL, MMSSLConfig
 from mentor_pyg.models.model import Model
 from mentor_pyg.models.objective import Objective, adam
+from mentor_pyg.models.pgl import PGL, PGLConfig
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import MODELS, build_model, register
 from mentor_pyg.models.slmrec import SLMRec, SLMRecConfig
@@ -54,6 +55,7 @@ __all__ = [
     "MMGCN",
     "MMSSL",
     "MODELS",
+    "PGL",
     "VBPR",
     "BM3Config",
     "BPRMFConfig",
@@ -83,6 +85,7 @@ __all__ = [
     "Model",
     "ModelConfig",
     "Objective",
+    "PGLConfig",
     "Popularity",
     "PopularityConfig",
     "RP3Beta",

@@ -241,6 +241,15 @@ def half_squares(user: Matrix, item: Matrix, batch: Batch) -> float:
     return float(total) / (2 * batch.user.numel())
 
 
+def info_nce(a: Matrix, b: Matrix, temperature: float) -> float:
+    losses = []
+    for i in range(len(a)):
+        cosines = unit(b) @ unit(a)[i]  # Of rows of zeros they are 0.
+        odds = [math.exp(cosine / temperature) for cosine in cosines]
+        losses.append(-math.log(odds[i] / sum(odds)))
+    return sum(losses) / len(losses)
+
+
 def doubled(inputs: Inputs) -> Inputs:
     """Return the same inputs in float64."""
     return dataclasses.replace(

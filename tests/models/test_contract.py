@@ -28,6 +28,7 @@ from mentor_pyg.models import (
     MMGCN,
     MMSSL,
     MODELS,
+    PGL,
     VBPR,
     Draws,
     DualGNN,
@@ -52,7 +53,7 @@ CLASSES = {
     cls.name: cls
     for cls in (
         *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
-        *(SLMRec, DualGNN, MMSSL, GUME, COHESION, MENTORPlus),
+        *(SLMRec, DualGNN, MMSSL, GUME, COHESION, PGL, MENTORPlus),
         *(Content, *OUTSIDERS),
     )
 }

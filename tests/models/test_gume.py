@@ -23,6 +23,7 @@ from tests.models.dense import (
     gappy_data,
     half_squares,
     has,
+    info_nce,
     linear,
     nearest,
     numbers,
@@ -110,15 +111,6 @@ def reference(model: GUME, data: HeteroData) -> dict[str, Matrix]:
     extended = np.concatenate([numbers(model.extended_user), items])
     extended = layers_mean(graph, extended, config.num_layers)
     return {**nodes, "side": side, "fused": nodes["id"] + side, "extended": extended}
-
-
-def info_nce(a: Matrix, b: Matrix, temperature: float) -> float:
-    losses = []
-    for i in range(len(a)):
-        cosines = unit(b) @ unit(a)[i]
-        odds = [math.exp(cosine / temperature) for cosine in cosines]
-        losses.append(-math.log(odds[i] / sum(odds)))
-    return sum(losses) / len(losses)
 
 
 def apart(expected: dict[str, Matrix], modalities: list[str]) -> float:

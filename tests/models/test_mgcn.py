@@ -21,13 +21,13 @@ from tests.models.dense import (
     gappy_data,
     half_squares,
     has,
+    info_nce,
     light_gcn,
     linear,
     nearest,
     numbers,
     product,
     sigmoid,
-    unit,
 )
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 4, "k": 4}
@@ -70,15 +70,6 @@ def reference(model: MGCN, data: HeteroData) -> dict[str, Matrix]:
             side[n] += gate * (views[m] - shared)
         side[n] /= len(modalities) + 1
     return {**nodes, "side": side, "fused": nodes["id"] + side}
-
-
-def info_nce(a: Matrix, b: Matrix, temperature: float) -> float:
-    losses = []
-    for i in range(len(a)):
-        cosines = unit(b) @ unit(a)[i]  # Of rows of zeros they are 0.
-        odds = [math.exp(cosine / temperature) for cosine in cosines]
-        losses.append(-math.log(odds[i] / sum(odds)))
-    return sum(losses) / len(losses)
 
 
 @pytest.mark.parametrize("num_item_layers", [0, 1, 2])

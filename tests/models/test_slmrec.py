@@ -19,6 +19,7 @@ from tests.models.dense import (
     degrees,
     gappy_data,
     has,
+    info_nce,
     light_gcn,
     linear,
     numbers,
@@ -56,10 +57,6 @@ def cross_entropy(scores: Matrix, targets: list[int]) -> float:
     for row, target in zip(scores.tolist(), targets, strict=True):
         losses.append(-math.log(math.exp(row[target]) / sum(math.exp(s) for s in row)))
     return sum(losses) / len(losses)
-
-
-def info_nce(a: Matrix, b: Matrix, temperature: float) -> float:
-    return cross_entropy(unit(a) @ unit(b).T / temperature, list(range(len(a))))
 
 
 def values(model: SLMRec, data: HeteroData, **draws: torch.Tensor) -> dict[str, float]:
