@@ -45,8 +45,8 @@ NAMES = {
     """,
     "mentor_pyg.graph": """
         Adjacency ItemLists Pruning common_edges interaction_adjacency knn_graph
-        merge_item_graphs normalize_rows normalize_similarity normalize_symmetric prune_interactions
-        with_self_neighbours
+        merge_item_graphs normalize_rows normalize_similarity normalize_symmetric pool_item_graphs
+        prune_interactions with_self_neighbours
     """,
     "mentor_pyg.losses": """
         Moments SOFTMAX_BACKENDS Similarity Statistics bpr_loss cosine_loss
@@ -59,8 +59,8 @@ NAMES = {
         LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MENTORPlus MENTORPlusConfig
         MGCN MGCNConfig MMGCN MMGCNConfig MMSSL MMSSLConfig MODELS Model ModelConfig
         Objective PGL PGLConfig Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender
-        SLMRec SLMRecConfig Step UserKNN UserKNNConfig VBPR VBPRConfig adam build_model load_model
-        ranking_terms register save_model
+        SLMRec SLMRecConfig SMORE SMOREConfig Step UserKNN UserKNNConfig VBPR VBPRConfig adam
+        build_model load_model ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel BehaviourAwareFusion CrossModalAlignment CrossModalAttention

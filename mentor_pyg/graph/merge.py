@@ -1,14 +1,15 @@
 """One item graph per modality -> one item graph."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 from torch_geometric.utils import coalesce
 
+from mentor_pyg.graph.adjacency import Adjacency
 from mentor_pyg.typing import Modality
 
-__all__ = ["merge_item_graphs"]
+__all__ = ["merge_item_graphs", "pool_item_graphs"]
 
 
 def merge_item_graphs(
@@ -46,3 +47,20 @@ def merge_item_graphs(
         torch.cat(edges, dim=1), torch.cat(weights), num_nodes=num_items, reduce="sum"
     )
     return merged, weight
+
+
+def pool_item_graphs(graphs: Iterable[Adjacency]) -> Adjacency:
+    """Return the graph of all edges, each with the largest weight that it has in any graph.
+
+    A graph without an edge has no say on its weight, be the others negative.
+
+    Args:
+        graphs: Graphs of the same items.
+    """
+    graphs = tuple(graphs)
+    edge_index = torch.cat([torch.stack([g.col, g.target]) for g in graphs], dim=1)
+    items = graphs[0].num_targets
+    pooled, weight = coalesce(
+        edge_index, torch.cat([g.weight for g in graphs]), num_nodes=items, reduce="max"
+    )
+    return Adjacency.from_edge_index(pooled, weight, num_nodes=items)

@@ -38,6 +38,7 @@ from mentor_pyg.models.pgl import PGL, PGLConfig
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import MODELS, build_model, register
 from mentor_pyg.models.slmrec import SLMRec, SLMRecConfig
+from mentor_pyg.models.smore import SMORE, SMOREConfig
 from mentor_pyg.models.step import Step
 from mentor_pyg.models.vbpr import VBPR, VBPRConfig
 
@@ -56,6 +57,7 @@ __all__ = [
     "MMSSL",
     "MODELS",
     "PGL",
+    "SMORE",
     "VBPR",
     "BM3Config",
     "BPRMFConfig",
@@ -93,6 +95,7 @@ __all__ = [
     "Recommender",
     "SLMRec",
     "SLMRecConfig",
+    "SMOREConfig",
     "Step",
     "UserKNN",
     "UserKNNConfig",

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mentor_pyg.graph import knn_graph, merge_item_graphs, normalize_rows
+from mentor_pyg.graph import (
+    Adjacency,
+    knn_graph,
+    merge_item_graphs,
+    normalize_rows,
+    pool_item_graphs,
+)
 
 ITEMS, K = 12, 3
 WEIGHTS = {"visual": 0.25, "textual": 0.75}
@@ -64,3 +70,15 @@ def test_a_modality_of_weight_zero_adds_nothing() -> None:
     graphs = {"a": graph_without([1]), "b": graph_without([])}
     merged = dense(*merge_item_graphs(graphs, {"a": 1.0, "b": 0.0}, ITEMS))
     assert torch.equal(merged, dense(*graphs["a"]))
+
+
+def test_pooling_keeps_the_largest_weight_of_every_edge() -> None:
+    edges = [torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.tensor([[1, 2, 0], [2, 0, 2]])]
+    weights = [torch.tensor([0.5, -0.5, 0.25]), torch.tensor([-0.25, 0.75, -1.0])]
+    graphs = [Adjacency.from_edge_index(*g, num_nodes=4) for g in zip(edges, weights, strict=True)]
+    expected = torch.zeros(4, 4)
+    expected[[1, 2, 0, 2], [0, 1, 2, 0]] = torch.tensor([0.5, -0.25, 0.75, -1.0])
+    pooled = pool_item_graphs(graphs)
+    assert torch.equal(pooled.to_dense(), expected)
+    assert pooled.num_edges == 4
+    assert torch.equal(pool_item_graphs(graphs[:1]).to_dense(), graphs[0].to_dense())

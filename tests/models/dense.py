@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.data import INTERACTS, REV_INTERACTS, Inputs
 from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.models import Recommender
+from mentor_pyg.models import Draws, Recommender
 from mentor_pyg.models.user_graph import drawn_multiplicity
 from mentor_pyg.sampling import Batch
 
@@ -248,6 +248,18 @@ def info_nce(a: Matrix, b: Matrix, temperature: float) -> float:
         odds = [math.exp(cosine / temperature) for cosine in cosines]
         losses.append(-math.log(odds[i] / sum(odds)))
     return sum(losses) / len(losses)
+
+
+class Spy(Draws):
+    """Fresh draws, and a record of what was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[str, tuple[tuple[int, ...], float]] = {}
+
+    def keep(self, name: str, like: Tensor, drop_ratio: float) -> Tensor:
+        self.asked[name] = (tuple(like.shape), drop_ratio)
+        return super().keep(name, like, drop_ratio)
 
 
 def doubled(inputs: Inputs) -> Inputs:

@@ -29,6 +29,7 @@ from mentor_pyg.models import (
     MMSSL,
     MODELS,
     PGL,
+    SMORE,
     VBPR,
     Draws,
     DualGNN,
@@ -53,7 +54,7 @@ CLASSES = {
     cls.name: cls
     for cls in (
         *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
-        *(SLMRec, DualGNN, MMSSL, GUME, COHESION, PGL, MENTORPlus),
+        *(SLMRec, DualGNN, MMSSL, GUME, COHESION, PGL, SMORE, MENTORPlus),
         *(Content, *OUTSIDERS),
     )
 }

@@ -4,7 +4,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, SEMANTIC, Inputs, UserBatch
@@ -18,6 +17,7 @@ from tests.models.dense import (
     USERS,
     Matrix,
     Sparse,
+    Spy,
     bpr,
     gappy_data,
     has,
@@ -37,18 +37,6 @@ WEIGHTS = {
     2: {"visual": 0.1, "textual": 0.9},
     3: {"visual": 1 / 3, "textual": 1 / 3, "acoustic": 1 / 3},
 }
-
-
-class Spy(Draws):
-    """Fresh draws, and a record of what was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: dict[str, tuple[tuple[int, ...], float]] = {}
-
-    def keep(self, name: str, like: Tensor, drop_ratio: float) -> Tensor:
-        self.asked[name] = (tuple(like.shape), drop_ratio)
-        return super().keep(name, like, drop_ratio)
 
 
 def item_graph(data: HeteroData, weights: dict[str, float], k: int) -> Sparse:
