@@ -13,7 +13,7 @@ from mentor_pyg.evaluation import full_ranking, items_by_popularity, recall_by_i
 from mentor_pyg.experiments import Cell, cells_of, compare, read_plan, search, write_report
 from mentor_pyg.experiments.comparing import STRATA
 from mentor_pyg.experiments.evidence import paired_test
-from mentor_pyg.models import load_model
+from mentor_pyg.models import build_model, load_model
 from mentor_pyg.training import train
 
 pytest.importorskip("optuna")
@@ -101,15 +101,31 @@ def test_what_items_and_modalities_bring(write_plan: Write, out: Path) -> None:
     (of_image,) = [row for row in rows if "visual" in row]
     assert of_text.startswith(f"| mgcn | textual | {whole:.4f} | ")
     assert of_text.endswith(f" | {without:+.4f} |") and of_image.endswith(" |  |")
-    assert "### Views of mgcn on tiny" in markdown and "| id and visual | 0." in markdown
+    hidden_by = results_of(cells_of(plan, out), "mgcn", "hidden", "visual") - whole
+    assert of_image.startswith(f"| mgcn | visual | {whole:.4f} | {hidden_by:+.4f} |")
+    assert "### Views of mgcn on tiny" in markdown and "| fused and" not in markdown
+    torch.manual_seed(3)
+    fresh = build_model("mgcn", data, {"k": 3, "embedding_dim": 8})
+    rows = [
+        [
+            torch.nn.functional.normalize(m.encode(data).item[view]).detach()
+            for view in ("id", "visual")
+        ]
+        for m in (fresh, model)
+    ]
+    distances = [
+        (a.mean(dim=0) - b.mean(dim=0)).abs() + (a.var(dim=0) - b.var(dim=0)).abs() for a, b in rows
+    ]
+    before, after = (f"{distance.mean():.4f}" for distance in distances)
+    assert before != after and f"| id and visual | {before} | {after} |" in markdown
     assert "### Views of lightgcn" not in markdown
     assert (out / "figures" / "tiny-mgcn-views.png").read_bytes().startswith(b"\x89PNG")
 
 
-def results_of(cells: list[Cell], label: str, part: str) -> float:
-    """Return the mean over seeds of a label's recall@10."""
+def results_of(cells: list[Cell], label: str, part: str, key: str = "recall@10") -> float:
+    """Return the mean over seeds of a label's recall."""
     results = [cell.result or {} for cell in cells if cell.entry.label == label]
-    return sum(float(result[part]["recall@10"]) for result in results) / len(results)
+    return sum(float(result[part][key]) for result in results) / len(results)
 
 
 def test_recall_by_activity(write_plan: Write, out: Path) -> None:
