@@ -265,6 +265,9 @@ def test_report(write_plan: Write, out: Path) -> None:
     )
     row = next(line for line in markdown.splitlines() if line.startswith(f"| {best} |"))
     assert "**" in row
+    table = markdown.partition("### Accuracy")[2].partition("###")[0].splitlines()[6:]
+    on_val = [float(line.split("|")[3]) for line in table if line]
+    assert len(on_val) == 4 and on_val == sorted(on_val, reverse=True)
     assert "Preliminary: fewer than 5 seeds of lightgcn, lightgcn-flat" in markdown
     assert "### Ablation of lightgcn" in markdown and "### Paired tests" in markdown
     users = {
