@@ -73,6 +73,8 @@ class Plan:
     trials: int
     """Settings that a search tries, for every model and dataset alike."""
     search_seed: int
+    notes: tuple[str, ...] = ()
+    """Paragraphs of its author's, which the report has on top."""
 
     def cells(self) -> list[tuple[str, Entry]]:
         """Return every dataset and model that belong together."""
@@ -132,7 +134,7 @@ def read_plan(path: Path) -> Plan:
         values = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no YAML file: {error}") from error
-    known = ("data", "models", "training", "seeds", "trials", "search_seed")
+    known = ("data", "models", "training", "notes", "seeds", "trials", "search_seed")
     values = _mapping(f"{path}", values, known)
     for name in ("data", "models"):
         if not isinstance(values.get(name), dict) or not values[name]:
@@ -142,13 +144,16 @@ def read_plan(path: Path) -> Plan:
         if folder != SYNTHETIC and not Path(folder).is_dir():
             raise FileNotFoundError(f"{path}: there is no data folder {folder} for '{name}'")
         data[str(name)] = folder if folder == SYNTHETIC else str(Path(folder).resolve())
-    numbers: dict[str, Any] = {name: values[name] for name in known[3:] if name in values}
+    numbers: dict[str, Any] = {name: values[name] for name in known[4:] if name in values}
     try:
         checked = _Numbers.from_dict(numbers)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if len(set(checked.seeds)) != len(checked.seeds) or not checked.seeds:
         raise ValueError(f"{path}: 'seeds' needs different numbers (got {list(checked.seeds)})")
+    notes = values.get("notes") or []
+    if not isinstance(notes, list):
+        raise ValueError(f"{path}: 'notes' needs a list of paragraphs (got {notes!r})")
     common = values.get("training") or {}
     entries = [
         entry
@@ -159,7 +164,8 @@ def read_plan(path: Path) -> Plan:
     if len(models) < len(entries):
         again = next(e.label for e in entries if models[e.label] is not e)
         raise ValueError(f"{path}: there are two models {again}; give one another label")
-    return Plan(path=path, data=data, models=models, **vars(checked))
+    paragraphs = tuple(map(str, notes))
+    return Plan(path=path, data=data, models=models, notes=paragraphs, **vars(checked))
 
 
 def _entries(

@@ -87,6 +87,7 @@ def _reading(plan: Plan) -> list[str]:
         f"{searched}Models whose difference is not significant after Holm's correction should not "
         "be called better or worse than each other; that a model is below another here says "
         "nothing about other data, other features or other ways to split.",
+        *plan.notes,
     ]
 
 

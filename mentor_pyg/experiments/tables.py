@@ -85,8 +85,8 @@ def paired_tests(groups: Groups) -> list[Section]:
     if not others:
         return []
     text = (
-        f"{first}, the best on validation, against every other model: the difference of "
-        f"{longest(groups)} on test, paired over users, each user's value averaged over seeds. "
+        f"{first}, the best on validation but for variants, against every other model: the "
+        f"difference of {longest(groups)} on test, paired over users, each user's value averaged over seeds. "
         f"The interval is bootstrapped over users, p is that of Wilcoxon's signed-rank test, and "
         f"the effect the rank-biserial correlation. Seeds are not resampled: with few of them, "
         f"look at their spread too."
