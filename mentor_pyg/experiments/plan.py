@@ -52,9 +52,10 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Numbers(Config):
-    """The plan's numbers, checked as settings are."""
+class _Rest(Config):
+    """What a plan has beside data and models, checked as settings are."""
 
+    notes: tuple[str, ...] = ()
     seeds: tuple[Count, ...] = (0, 1, 2, 3, 4)
     trials: AtLeastOne = 16
     search_seed: Count = 0
@@ -144,16 +145,13 @@ def read_plan(path: Path) -> Plan:
         if folder != SYNTHETIC and not Path(folder).is_dir():
             raise FileNotFoundError(f"{path}: there is no data folder {folder} for '{name}'")
         data[str(name)] = folder if folder == SYNTHETIC else str(Path(folder).resolve())
-    numbers: dict[str, Any] = {name: values[name] for name in known[4:] if name in values}
+    rest: dict[str, Any] = {name: values[name] for name in known[3:] if name in values}
     try:
-        checked = _Numbers.from_dict(numbers)
+        checked = _Rest.from_dict(rest)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if len(set(checked.seeds)) != len(checked.seeds) or not checked.seeds:
         raise ValueError(f"{path}: 'seeds' needs different numbers (got {list(checked.seeds)})")
-    notes = values.get("notes") or []
-    if not isinstance(notes, list):
-        raise ValueError(f"{path}: 'notes' needs a list of paragraphs (got {notes!r})")
     common = values.get("training") or {}
     entries = [
         entry
@@ -164,8 +162,7 @@ def read_plan(path: Path) -> Plan:
     if len(models) < len(entries):
         again = next(e.label for e in entries if models[e.label] is not e)
         raise ValueError(f"{path}: there are two models {again}; give one another label")
-    paragraphs = tuple(map(str, notes))
-    return Plan(path=path, data=data, models=models, notes=paragraphs, **vars(checked))
+    return Plan(path=path, data=data, models=models, **vars(checked))
 
 
 def _entries(

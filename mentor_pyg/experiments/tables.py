@@ -86,7 +86,8 @@ def paired_tests(groups: Groups) -> list[Section]:
         return []
     text = (
         f"{first}, the best on validation but for variants, against every other model: the "
-        f"difference of {longest(groups)} on test, paired over users, each user's value averaged over seeds. "
+        f"difference of {longest(groups)} on test, paired over users, each user's value averaged "
+        f"over seeds. "
         f"The interval is bootstrapped over users, p is that of Wilcoxon's signed-rank test, and "
         f"the effect the rank-biserial correlation. Seeds are not resampled: with few of them, "
         f"look at their spread too."

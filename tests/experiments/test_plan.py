@@ -77,7 +77,7 @@ def test_seeds_default_to_five(write_plan: Write) -> None:
         ("trials: 4", "tries: 4", r"has \['tries'\], but only \['data', 'models', 'training'"),
         ("trials: 4", "trials: [", "is no YAML file"),
         ("seeds: [3, 4]", "seeds: [3, 3]", r"'seeds' needs different numbers \(got \[3, 3\]\)"),
-        ("seeds: [3, 4]", "notes: 3", "'notes' needs a list of paragraphs"),
+        ("seeds: [3, 4]", "notes: 3", "'notes' needs to be of type list"),
         ("seeds: [3, 4]", "seeds: []", "'seeds' needs different numbers"),
         ("data: {tiny", "data: {x: absent, tiny", "no data folder absent for 'x'"),
         ("data: {tiny", "date: {tiny", "has .'date'."),
