@@ -57,10 +57,10 @@ NAMES = {
         DualGNN DualGNNConfig EASE EASEConfig FREEDOM FREEDOMConfig FittedModel GRCN
         GRCNConfig GUME GUMEConfig ItemKNN ItemKNNConfig LATTICE LATTICEConfig LayerGCN
         LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MENTORPlus MENTORPlusConfig
-        MGCN MGCNConfig MMGCN MMGCNConfig MMSSL MMSSLConfig MODELS Model ModelConfig
-        Objective PGL PGLConfig Popularity PopularityConfig RP3Beta RP3BetaConfig Recommender
-        SLMRec SLMRecConfig SMORE SMOREConfig Step UserKNN UserKNNConfig VBPR VBPRConfig adam
-        build_model load_model ranking_terms register save_model
+        MGCN MGCNConfig MMGCN MMGCNConfig MMHCL MMHCLConfig MMSSL MMSSLConfig MODELS Model
+        ModelConfig Objective PGL PGLConfig Popularity PopularityConfig RP3Beta RP3BetaConfig
+        Recommender SLMRec SLMRecConfig SMORE SMOREConfig Step UserKNN UserKNNConfig VBPR VBPRConfig
+        adam build_model load_model ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel BehaviourAwareFusion CrossModalAlignment CrossModalAttention

@@ -17,6 +17,8 @@ def info_nce(
     temperature: float | Tensor,
     backend: str = "auto",
     precision: Precision = "ieee",
+    *,
+    intra_view: bool = False,
 ) -> Tensor:
     r"""Contrast two views of the same nodes, every other node being a negative.
 
@@ -29,12 +31,17 @@ def info_nce(
     From `"Representation Learning with Contrastive Predictive Coding"
     <https://arxiv.org/abs/1807.03748>`_.
 
+    With ``intra_view`` the other anchors are negatives too, as in `"Deep Graph Contrastive
+    Representation Learning" <https://arxiv.org/abs/2006.04131>`_: to the denominator comes
+    :math:`\sum_{j \ne i} \exp(\cos(\mathbf{a}_i, \mathbf{a}_j) / \tau)`.
+
     Args:
         view_a: The anchors ``[N, d]``, not normalised.
         view_b: What they are contrasted with ``[N, d]``; row ``i`` is the positive of anchor ``i``.
         temperature: The temperature :math:`\tau`, a number or a tensor of one.
         backend: See :func:`~mentor_pyg.losses.softmax_loss`.
         precision: Likewise.
+        intra_view: Whether anchors are contrasted with each other too; not by ``"triton"``.
 
     Returns:
         The mean over the anchors, a scalar. It is computed in float32 at least, under autocast
@@ -54,8 +61,18 @@ def info_nce(
     """
     _check_views(view_a, view_b)
     target = torch.arange(len(view_a), device=view_a.device)
+    table, itself = view_b, None
+    if intra_view:
+        table, itself = torch.cat([view_b, view_a]), target + len(view_b)
     return softmax_loss(
-        view_a, target, view_b, temperature, backend, precision, similarity="cosine"
+        view_a,
+        target,
+        table,
+        temperature,
+        backend,
+        precision,
+        similarity="cosine",
+        left_out=itself,
     )
 
 

@@ -34,6 +34,7 @@ def softmax_loss(
     *,
     similarity: Similarity = "dot",
     row: Tensor | None = None,
+    left_out: Tensor | None = None,
 ) -> Tensor:
     r"""Have queries find their rows among all rows of a table.
 
@@ -71,6 +72,9 @@ def softmax_loss(
         row: The query of every target ``[P]``, int64, in any order: a query may have several
             targets, or none. What the softmax costs grows with queries, not with targets (but
             for ``"triton"``).
+        left_out: A row of the table for each query ``[B]``, int64, that its softmax is without,
+            and that is not to be found: itself, where queries are among the rows. No row is left
+            out by ``"triton"``.
 
     Returns:
         The mean over the targets, a scalar. It is computed in float32 at least, under autocast
@@ -100,6 +104,13 @@ def softmax_loss(
             raise ValueError(
                 f"'row' needs the query of each of the {len(target)} targets (got {len(row)})"
             )
+    if left_out is not None:
+        _check_ids("left_out", left_out, table)
+        if len(left_out) != len(query) or len(table) < 2:
+            raise ValueError(
+                f"'left_out' needs one of several rows for each of the {len(query)} queries "
+                f"(got {len(left_out)}, of {len(table)} rows)"
+            )
     if similarity not in _SIMILARITIES:
         raise ValueError(
             f"'similarity' needs to be one of {list(_SIMILARITIES)} (got {similarity!r})"
@@ -117,7 +128,7 @@ def softmax_loss(
             # Of unknown size: the scaling is taken out, and differentiated like any other.
             query, temperature, unit_rows = query / temperature, 1.0, False
         return CONTRAST_BACKENDS[name].cross_entropy(
-            query, table, target, row, temperature, precision, unit_rows
+            query, table, target, row, left_out, temperature, precision, unit_rows
         )
 
 

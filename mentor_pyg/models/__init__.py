@@ -31,6 +31,7 @@ from mentor_pyg.models.mentor import MENTOR, MENTORConfig
 from mentor_pyg.models.mentor_plus import MENTORPlus, MENTORPlusConfig
 from mentor_pyg.models.mgcn import MGCN, MGCNConfig
 from mentor_pyg.models.mmgcn import MMGCN, MMGCNConfig
+from mentor_pyg.models.mmhcl import MMHCL, MMHCLConfig
 from mentor_pyg.models.mmssl import MMSSL, MMSSLConfig
 from mentor_pyg.models.model import Model
 from mentor_pyg.models.objective import Objective, adam
@@ -54,6 +55,7 @@ __all__ = [
     "MENTOR",
     "MGCN",
     "MMGCN",
+    "MMHCL",
     "MMSSL",
     "MODELS",
     "PGL",
@@ -83,6 +85,7 @@ __all__ = [
     "MENTORPlusConfig",
     "MGCNConfig",
     "MMGCNConfig",
+    "MMHCLConfig",
     "MMSSLConfig",
     "Model",
     "ModelConfig",

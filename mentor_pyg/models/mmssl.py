@@ -15,6 +15,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, ItemLists
+from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import ModelConfig, Recommender
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.modalities import check_modalities
@@ -118,7 +119,7 @@ class MMSSL(Recommender):
         \mathbf{e}_v^m) / \tau)}
 
     The rows of the adversary, users times items in the public code, are never formed, here without
-    approximation; see the critic. Only the contrast forms a matrix, of the batch's users squared.
+    approximation; see the critic.
 
     Its random numbers are ``"keep/<modality>"`` (bool ``[num_items, d]``), ``"gumbel"``
     (``[num_interactions]``), ``"mix"`` (``[modalities * users, 1]``) and
@@ -333,12 +334,8 @@ class MMSSL(Recommender):
 
     def contrast_loss(self, anchor: Tensor, final: Tensor) -> Tensor:
         """Return the contrast of a modality's ids with final rows, both ``[users, d]``."""
-        anchor, final = F.normalize(anchor), F.normalize(final)
-        across = anchor @ final.t() / self.config.temperature
-        within = anchor @ anchor.t() / self.config.temperature
-        itself = torch.eye(len(anchor), dtype=torch.bool, device=anchor.device)
-        odds = torch.cat([across, within.masked_fill(itself, -torch.inf)], dim=1)
-        return (odds.logsumexp(dim=1) - across.diagonal()).mean()
+        temperature, precision = self.config.temperature, self.config.precision
+        return info_nce(anchor, final, temperature, precision=precision, intra_view=True)
 
     def generated_rows(
         self, critic: RelationCritic, inputs: Inputs, views: Views, users: Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import knn_edge_type, num_items
@@ -11,7 +12,7 @@ from mentor_pyg.graph import Adjacency, normalize_similarity, with_self_neighbou
 from mentor_pyg.models.model import Model
 from mentor_pyg.typing import Modality
 
-__all__ = ["check_modalities", "similarity_adjacency"]
+__all__ = ["check_modalities", "similar_items", "similarity_adjacency"]
 
 
 def check_modalities(model: Model) -> None:
@@ -23,23 +24,39 @@ def check_modalities(model: Model) -> None:
         )
 
 
-def similarity_adjacency(data: HeteroData, modality: Modality) -> Adjacency:
-    r"""Return the graph of a modality's similar items.
+def similar_items(data: HeteroData, modality: Modality) -> tuple[Tensor, Tensor]:
+    """Return the edges from neighbour to item and the similarities of a modality's item graph.
 
-    It is :math:`\mathbf{D}^{-1/2} \mathbf{S} \mathbf{D}^{-1/2}`, where :math:`\mathbf{S}`, which is
-    not symmetrised, holds the cosines of every item and its :math:`k` most similar ones, itself
-    among them, and :math:`\mathbf{D}` its row sums. Items that lack the modality have no edges. A
-    graph of one's own is taken with the neighbours and similarities that it has.
+    Every item is its own first neighbour, in the place of the least similar one; those that lack
+    the modality have none. A graph of one's own is taken with the neighbours and similarities that
+    it has, which are ones if it has none.
 
     Args:
         data: The dataset with its item graphs, see :class:`~mentor_pyg.transforms.ItemKNNGraph`.
         modality: The modality.
     """
-    store, items = data[knn_edge_type(modality)], num_items(data)
+    store = data[knn_edge_type(modality)]
     edge_index, similarity = store.edge_index, store.get("edge_weight")
     if similarity is None:
         similarity = torch.ones(edge_index.size(1), device=edge_index.device)
     if is_recorded(data, knn_edge_type(modality)):
         edge_index, similarity = with_self_neighbours(edge_index, similarity)
+    return edge_index, similarity
+
+
+def similarity_adjacency(data: HeteroData, modality: Modality) -> Adjacency:
+    r"""Return the graph of a modality's similar items.
+
+    It is :math:`\mathbf{D}^{-1/2} \mathbf{S} \mathbf{D}^{-1/2}`, where :math:`\mathbf{S}`, which is
+    not symmetrised, holds the cosines of every item and its :math:`k` most similar ones, itself
+    among them, and :math:`\mathbf{D}` its row sums; for what it is made of see
+    :func:`similar_items`.
+
+    Args:
+        data: The dataset with its item graphs, see :class:`~mentor_pyg.transforms.ItemKNNGraph`.
+        modality: The modality.
+    """
+    items = num_items(data)
+    edge_index, similarity = similar_items(data, modality)
     weight = normalize_similarity(edge_index, similarity, items)
     return Adjacency.from_edge_index(edge_index, weight, num_nodes=items)

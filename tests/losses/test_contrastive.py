@@ -20,7 +20,7 @@ BACKENDS = ("chunked", "naive")
 """Those that run everywhere, in float64 too."""
 
 
-def looped(view_a: Tensor, view_b: Tensor, temperature: float) -> Tensor:
+def looped(view_a: Tensor, view_b: Tensor, temperature: float, intra_view: bool = False) -> Tensor:
     """InfoNCE by its definition: one pair at a time, in float64."""
     a, b = view_a.double(), view_b.double()
 
@@ -30,6 +30,9 @@ def looped(view_a: Tensor, view_b: Tensor, temperature: float) -> Tensor:
     total = a.new_zeros(())
     for i in range(len(a)):
         similarities = [cosine(a[i], b[j]) / temperature for j in range(len(b))]
+        if intra_view:
+            own = [cosine(a[i], a[j]) / temperature for j in range(len(a)) if j != i]
+            similarities += own
         total = total - similarities[i] + torch.stack(similarities).logsumexp(0)
     return total / len(a)
 
@@ -41,6 +44,21 @@ def test_equals_the_definition(num_rows: int, temperature: float, backend: str) 
     views = random_views(num_rows, torch.float64)
     actual = value_and_grads(lambda a, b: info_nce(a, b, temperature, backend), views)
     expected = value_and_grads(lambda a, b: looped(a, b, temperature), views)
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("num_rows", [1, 2, 7])
+def test_intra_view_equals_the_definition(num_rows: int, temperature: float, backend: str) -> None:
+    views = random_views(num_rows, torch.float64)
+    actual, expected = (
+        value_and_grads(loss, views)
+        for loss in (
+            lambda a, b: info_nce(a, b, temperature, backend, intra_view=True),
+            lambda a, b: looped(a, b, temperature, intra_view=True),
+        )
+    )
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-10)
 
 

@@ -27,6 +27,7 @@ def looped(
     temperature: float,
     similarity: Similarity = "dot",
     row: Tensor | None = None,
+    left_out: Tensor | None = None,
 ) -> Tensor:
     """Softmax by its definition: one pair at a time, in float64."""
     q, x = query.double(), table.double()
@@ -34,8 +35,10 @@ def looped(
         q, x = q / q.norm(dim=1, keepdim=True), x / x.norm(dim=1, keepdim=True)
     total = q.new_zeros(())
     for i, t in zip(range(len(q)) if row is None else row.tolist(), target.tolist(), strict=True):
-        scores = torch.stack([q[i].dot(x[j]) / temperature for j in range(len(x))])
-        total = total - scores[t] + scores.logsumexp(0)
+        scores = {j: q[i].dot(x[j]) / temperature for j in range(len(x))}
+        if left_out is not None:
+            del scores[int(left_out[i])]
+        total = total - scores[t] + torch.stack([*scores.values()]).logsumexp(0)
     return total / len(target)
 
 
@@ -70,6 +73,19 @@ def test_several_targets_of_a_query(similarity: Similarity, backend: str) -> Non
     actual, expected = both(rows_of(5, 7), target, backend, similarity=similarity, row=row)
     torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-10)
     assert actual[1][2:4].count_nonzero() == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+@pytest.mark.parametrize("row", [None, torch.tensor([2, 0, 2, 3])])
+def test_a_row_that_is_left_out_has_no_part(
+    row: Tensor | None, similarity: Similarity, backend: str
+) -> None:
+    left_out, target = torch.tensor([6, 0, 3, 3]), torch.tensor([5, 2, 6, 2])
+    options = {"similarity": similarity, "row": row, "left_out": left_out}
+    results = both(rows_of(4, 7), target, backend, **options)
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-10)
+    assert results[0][2][0].count_nonzero() > 0  # Left out of one query alone.
 
 
 def test_a_query_of_several_targets_is_that_query_several_times() -> None:
@@ -177,6 +193,12 @@ IDS = torch.arange(3)
         ({"target": IDS + 2}, r"'target' needs ids from 0 to 3 \(got 4\)"),
         ({"target": IDS - 1}, r"'target' needs ids from 0 to 3 \(got -1\)"),
         ({"row": IDS + 1}, r"'row' needs ids from 0 to 2 \(got 3\)"),
+        ({"left_out": IDS + 2}, r"'left_out' needs ids from 0 to 3 \(got 4\)"),
+        ({"left_out": IDS[:2]}, r"'left_out' needs one of several rows .* 3 queries \(got 2, of 4"),
+        (
+            {"table": torch.ones(1, 2), "target": 0 * IDS, "left_out": 0 * IDS},
+            r"'left_out' needs one of several rows .* \(got 3, of 1 rows\)",
+        ),
         ({"row": IDS[:2]}, r"'row' needs the query of each of the 3 targets \(got 2\)"),
         ({"temperature": 0.0}, "'temperature' needs to be a positive number"),
         ({"temperature": math.nan}, "'temperature' needs to be a positive number"),

@@ -26,6 +26,7 @@ from mentor_pyg.models import (
     MENTOR,
     MGCN,
     MMGCN,
+    MMHCL,
     MMSSL,
     MODELS,
     PGL,
@@ -54,7 +55,7 @@ CLASSES = {
     cls.name: cls
     for cls in (
         *(MENTOR, FREEDOM, LayerGCN, LightGCN, BM3, BPRMF, VBPR, MGCN, LATTICE, MMGCN, GRCN),
-        *(SLMRec, DualGNN, MMSSL, GUME, COHESION, PGL, SMORE, MENTORPlus),
+        *(SLMRec, DualGNN, MMSSL, GUME, COHESION, PGL, SMORE, MMHCL, MENTORPlus),
         *(Content, *OUTSIDERS),
     )
 }

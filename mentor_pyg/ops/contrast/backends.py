@@ -15,11 +15,16 @@ __all__ = ["CONTRAST_BACKENDS", "ContrastBackend"]
 class ContrastBackend(NamedTuple):
     """A way to compute :func:`mentor_pyg.losses.softmax_loss`."""
 
-    cross_entropy: Callable[[Tensor, Tensor, Tensor, Tensor | None, float, Precision, bool], Tensor]
-    """``(query [B, d], table [N, d], target [P], row, temperature, precision, unit_rows) -> loss``.
+    cross_entropy: Callable[
+        [Tensor, Tensor, Tensor, Tensor | None, Tensor | None, float, Precision, bool], Tensor
+    ]
+    """``(query, table, target, row, left_out, temperature, precision, unit_rows) -> loss``.
 
-    Equals ``F.cross_entropy((query @ table.t() / temperature)[row], target)``, of float32 or
-    float64. ``row`` ``[P]`` names the query of every target; ``None`` stands for one target each.
+    Of ``query`` ``[B, d]``, ``table`` ``[N, d]`` and ``target`` ``[P]`` it equals
+    ``F.cross_entropy((query @ table.t() / temperature)[row], target)``, of float32 or float64.
+    ``row`` ``[P]`` names the query of every target; ``None`` stands for one target each.
+    ``left_out`` ``[B]`` names a row of the table that the softmax of each query is without;
+    ``None`` stands for no row.
     ``unit_rows`` promises that no row is longer than one, so that exponentials may need no shift.
     """
     unavailable: Callable[[Tensor, Precision], str | None]

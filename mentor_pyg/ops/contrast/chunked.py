@@ -57,6 +57,7 @@ def cross_entropy(
     table: Tensor,
     target: Tensor,
     row: Tensor | None,
+    left_out: Tensor | None,
     temperature: float,
     precision: Precision,
     unit_rows: bool,
@@ -66,7 +67,9 @@ def cross_entropy(
     factor = torch.bfloat16 if query.is_cuda and precision == "bf16" else query.dtype
     stream = partial(_stream, factor=factor)
     with _float32_products(query.device.type, "ieee" if factor == torch.bfloat16 else precision):
-        return streamed_cross_entropy(stream, query, table, target, row, temperature, unit_rows)
+        return streamed_cross_entropy(
+            stream, query, table, target, row, left_out, temperature, unit_rows
+        )
 
 
 def _float32_products(device: str, precision: Precision) -> AbstractContextManager[None]:
@@ -137,6 +140,8 @@ def _stream(
         # [N, chunk]: on the CPU this product is 1.5 times as fast as its transpose.
         out = None if is_bf16 else buffer[: len(table) * len(scaled)].view(len(table), -1)
         p = _product(table_factor, scaled.t(), out)
+        if targets.left_out is not None:
+            p.scatter_(0, targets.left_out[chunk].unsqueeze(0), -torch.inf)
         at = targets.query[slice(*pairs)] - chunk.start
         positive = p[targets.row[slice(*pairs)], at].double()
         if shifted:

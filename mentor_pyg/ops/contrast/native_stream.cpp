@@ -108,6 +108,7 @@ struct Block {
   const float* query;     // [queries, width], over the temperature.
   const float* table;     // [panels * kPanel, width]
   const float* turned;    // [panels, width, kPanel]: the same.
+  const int64_t* left_out;  // [queries]: a row that has no part, or -1; or null.
   float bound;            // Above all scores, or minus infinity.
   float* weight;          // [panels, height, kPanel]: scores, then their exponentials.
   float* shift;           // [tiles, height]: what was taken off the scores before.
@@ -159,6 +160,9 @@ void take_queries(const Block& b, int64_t first, const float* count, float* sums
       if (stop == b.panels)  // What only fills the last panel has no part in the sum.
         std::fill(b.at(stop - 1, i) + (b.rows - (stop - 1) * kPanel), b.at(stop - 1, i) + kPanel,
                   -std::numeric_limits<float>::infinity());
+      const int64_t left = b.left_out ? b.left_out[i] - start * kPanel : -1;
+      if (left >= 0 && left < (stop - start) * kPanel)
+        b.at(start + left / kPanel, i)[left % kPanel] = -std::numeric_limits<float>::infinity();
       const float before = top[r];
       const double added = exponentiate(b, i, start, stop, &top[r]);
       if (top[r] > before && tile > 0) {
@@ -203,7 +207,7 @@ extern "C" {
 // added to; either may be null.
 void softmax_float32(int64_t queries, int64_t rows, int64_t width, int64_t height,
                      const float* query, const float* table, const float* turned,
-                     const float* count, float bound, float* weight, float* shift, double* log_sum,
+                     const float* count, const int64_t* left_out, float bound, float* weight, float* shift, double* log_sum,
                      float* grad_query, float* grad_table, int threads) {
   const int64_t panels = (rows + kPanel - 1) / kPanel, tiles = (panels + kTile - 1) / kTile;
 #pragma omp parallel num_threads(threads)
@@ -211,8 +215,9 @@ void softmax_float32(int64_t queries, int64_t rows, int64_t width, int64_t heigh
     const Buffer sums = buffer(kGroup * width), scaled = buffer(height * width);
     for (int64_t start = 0; start < queries; start += height) {
       const Block b = {std::min(height, queries - start), rows,  panels, width,
-                       height,  query + start * width,    table, turned, bound,
-                       weight,  shift,                    log_sum + start};
+                       height,  query + start * width,    table, turned,
+                       left_out ? left_out + start : nullptr,
+                       bound,   weight,                   shift, log_sum + start};
 #pragma omp for schedule(dynamic)
       for (int64_t first = 0; first < b.queries; first += kGroup)
         take_queries(b, first, count + start, sums.get(),

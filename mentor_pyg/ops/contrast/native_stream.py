@@ -48,12 +48,15 @@ def cross_entropy(
     table: Tensor,
     target: Tensor,
     row: Tensor | None,
+    left_out: Tensor | None,
     temperature: float,
     precision: Precision,
     unit_rows: bool,
 ) -> Tensor:
     """Return the loss, see :class:`~mentor_pyg.ops.contrast.ContrastBackend`."""
-    return streamed_cross_entropy(_stream, query, table, target, row, temperature, unit_rows)
+    return streamed_cross_entropy(
+        _stream, query, table, target, row, left_out, temperature, unit_rows
+    )
 
 
 def _stream(
@@ -77,12 +80,15 @@ def _stream(
     shifts = query.new_empty(height * -(-len(turned) // _TILE))
     count = query.new_zeros(len(query))
     count[:num_queries] = 1 if targets.counts is None else targets.counts
+    left_out = targets.left_out
+    if left_out is not None:
+        left_out = F.pad(left_out, (0, len(query) - num_queries), value=-1).contiguous()
     log_sum = query.new_empty(len(query), dtype=torch.float64)
     found_query = None if grad_query is None else torch.empty_like(query)
     found_table = None if grad_table is None else torch.zeros_like(table)
     library.softmax_float32(
         *map(ctypes.c_int64, (len(query), num_rows, query.size(1), height)),
-        *map(pointer, (query, table, turned, count)),
+        *map(pointer, (query, table, turned, count, left_out)),
         ctypes.c_float(-math.inf if shifted else 1 / temperature),
         *map(pointer, (scores, shifts, log_sum, found_query, found_table)),
         ctypes.c_int(torch.get_num_threads()),

@@ -21,14 +21,17 @@ class Targets(NamedTuple):
     row: Tensor  # [P]
     counts: Tensor | None
     """How many each query has ``[B]``; ``None`` where each has one."""
+    left_out: Tensor | None
+    """The row that the softmax of each query is without ``[B]``; ``None`` where it has all."""
 
     @classmethod
-    def of(cls, query: Tensor, target: Tensor, row: Tensor | None) -> Self:
+    def of(cls, query: Tensor, target: Tensor, row: Tensor | None, left_out: Tensor | None) -> Self:
         """Sort the pairs, unless pair ``i`` is of query ``i``."""
         if row is None:
-            return cls(torch.arange(len(query), device=query.device), target, None)
+            return cls(torch.arange(len(query), device=query.device), target, None, left_out)
         row, order = row.sort(stable=True)
-        return cls(row, target[order], row.bincount(minlength=len(query)).to(query.dtype))
+        counts = row.bincount(minlength=len(query)).to(query.dtype)
+        return cls(row, target[order], counts, left_out)
 
     def bounds(self, chunks: Sequence[slice]) -> list[int]:
         """Return where every chunk's pairs start, and where the last one's end."""
@@ -55,6 +58,7 @@ def streamed_cross_entropy(
     table: Tensor,
     target: Tensor,
     row: Tensor | None,
+    left_out: Tensor | None,
     temperature: float,
     unit_rows: bool,
 ) -> Tensor:
@@ -62,7 +66,9 @@ def streamed_cross_entropy(
     shifted = not unit_rows or temperature < _MIN_UNSHIFTED_TEMPERATURE
     # Inside a function's forward the grad mode is always off.
     options = (temperature, stream, shifted, torch.is_grad_enabled())
-    value: Tensor = _StreamedCrossEntropy.apply(query, table, target, row, *options)  # type: ignore[no-untyped-call]
+    value: Tensor = _StreamedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        query, table, target, row, left_out, *options
+    )
     return value
 
 
@@ -76,13 +82,14 @@ class _StreamedCrossEntropy(torch.autograd.Function):
         table: Tensor,
         target: Tensor,
         row: Tensor | None,
+        left_out: Tensor | None,
         temperature: float,
         stream: Stream,
         shifted: bool,
         wanted: bool,
     ) -> Tensor:
         needs_query, needs_table = (wanted and needs for needs in ctx.needs_input_grad[:2])
-        targets = Targets.of(query, target, row)
+        targets = Targets.of(query, target, row, left_out)
         # At the targets: d loss / d query_i holds -table_j / (P t), and the other way round.
         grad_query = grad_table = None
         if needs_query:
@@ -105,4 +112,4 @@ class _StreamedCrossEntropy(torch.autograd.Function):
             )
         scale = grads[0] * ctx.scale
         scaled = (None if grad is None else grad * scale for grad in ctx.saved_tensors)
-        return (*scaled, None, None, None, None, None, None)
+        return (*scaled, *[None] * 7)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mentor_pyg.dependencies import has_triton, triton_is_interpreted
+from mentor_pyg.dependencies import UnavailableError, has_triton, triton_is_interpreted
 from mentor_pyg.typing import Precision
 
 __all__ = ["cross_entropy", "unavailable"]
@@ -98,6 +98,7 @@ def cross_entropy(
     table: Tensor,
     target: Tensor,
     row: Tensor | None,
+    left_out: Tensor | None,
     temperature: float,
     precision: Precision,
     unit_rows: bool,
@@ -107,6 +108,8 @@ def cross_entropy(
     A query of several targets is taken as often. A break in the graphs of ``torch.compile``,
     which has nothing to add to these kernels.
     """
+    if left_out is not None:
+        raise UnavailableError("backend 'triton' leaves no rows out; use backend='chunked'")
     if row is not None:
         query = F.embedding(row, query)
     running = not unit_rows or temperature < _MIN_UNSHIFTED_TEMPERATURE

@@ -193,6 +193,22 @@ def test_targets_are_found_in_their_chunks(
     torch.testing.assert_close(actual, expected)
 
 
+@pytest.mark.parametrize("queries_per_chunk", [1, 3, 100])
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_rows_are_left_out_in_their_chunks(
+    temperature: float, queries_per_chunk: int, make_chunks: MakeChunks
+) -> None:
+    make_chunks(queries_per_chunk * 40)
+    actual, expected = (
+        value_and_grads(
+            lambda a, b, name=name: info_nce(a, b, temperature, name, intra_view=True),
+            random_views(20, torch.float64),
+        )
+        for name in ("chunked", "naive")
+    )
+    torch.testing.assert_close(actual, expected)
+
+
 @pytest.mark.parametrize("row", [None, torch.arange(40) // 4])
 def test_reads_nothing_that_was_not_written(row: Tensor | None, make_chunks: MakeChunks) -> None:
     make_chunks(4 * 9)

@@ -38,14 +38,17 @@ def both(
 
 
 @compiled
+@pytest.mark.parametrize("intra_view", [False, True])
 @pytest.mark.parametrize("temperature", [0.01, 0.2])
 @pytest.mark.parametrize("num_rows", [1, 23, 24, 48, 49, 241, 500])
 def test_info_nce_equals_naive(
-    num_rows: int, temperature: float, block: Callable[[int], None]
+    num_rows: int, temperature: float, intra_view: bool, block: Callable[[int], None]
 ) -> None:
     block(48)  # Several blocks, and beyond 240 rows several tiles.
     views = random_views(num_rows, channels=20)
-    actual, expected = both(lambda a, b, name: info_nce(a, b, temperature, name), views)
+    actual, expected = both(
+        lambda a, b, name: info_nce(a, b, temperature, name, intra_view=intra_view), views
+    )
     assert actual[0].dtype == torch.float32
     torch.testing.assert_close(actual[0].double(), expected[0], rtol=1e-5, atol=2e-7 / temperature)
     for grad, wanted in zip(actual[1:], expected[1:], strict=True):
@@ -70,6 +73,20 @@ def test_softmax_equals_naive(
             q, target, x, temperature, name, similarity=similarity, row=row
         ),
         views,
+    )
+    for found, wanted in zip(actual, expected, strict=True):
+        assert_near(found, wanted, 1e-5)
+
+
+@compiled
+def test_left_out_rows_may_be_the_largest_by_far() -> None:
+    query = torch.full((30, 4), 50.0)
+    table = torch.cat([torch.full((300, 4), 1.0), torch.randn(300, 4)])
+    left_out, target = torch.arange(30), torch.arange(300, 330)
+    table[:30] *= 40
+    table[30:300] = -1.0
+    actual, expected = both(
+        lambda q, x, name: softmax_loss(q, target, x, 1.0, name, left_out=left_out), (query, table)
     )
     for found, wanted in zip(actual, expected, strict=True):
         assert_near(found, wanted, 1e-5)

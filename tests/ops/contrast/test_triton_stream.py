@@ -503,6 +503,12 @@ def test_softmax_holds_nothing_larger_than_padded_rows(monkeypatch: pytest.Monke
 
 
 @runs_kernels
+def test_leaves_no_rows_out() -> None:
+    with pytest.raises(RuntimeError, match="'triton' leaves no rows out; use backend='chunked'"):
+        info_nce(*views_of(3, 4), 0.2, "triton", intra_view=True)
+
+
+@runs_kernels
 @pytest.mark.parametrize(
     ("channels", "dtype", "reason"),
     [
