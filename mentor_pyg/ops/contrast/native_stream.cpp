@@ -207,8 +207,9 @@ extern "C" {
 // added to; either may be null.
 void softmax_float32(int64_t queries, int64_t rows, int64_t width, int64_t height,
                      const float* query, const float* table, const float* turned,
-                     const float* count, const int64_t* left_out, float bound, float* weight, float* shift, double* log_sum,
-                     float* grad_query, float* grad_table, int threads) {
+                     const float* count, const int64_t* left_out, float bound, float* weight,
+                     float* shift, double* log_sum, float* grad_query, float* grad_table,
+                     int threads) {
   const int64_t panels = (rows + kPanel - 1) / kPanel, tiles = (panels + kTile - 1) / kTile;
 #pragma omp parallel num_threads(threads)
   {
