@@ -1,6 +1,6 @@
 """One item graph per modality -> one item graph."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch_geometric.utils import coalesce
 from mentor_pyg.graph.adjacency import Adjacency
 from mentor_pyg.typing import Modality
 
-__all__ = ["merge_item_graphs", "pool_item_graphs"]
+__all__ = ["common_edges", "merge_item_graphs", "pool_item_graphs"]
 
 
 def merge_item_graphs(
@@ -64,3 +64,23 @@ def pool_item_graphs(graphs: Iterable[Adjacency]) -> Adjacency:
         edge_index, torch.cat([g.weight for g in graphs]), num_nodes=items, reduce="max"
     )
     return Adjacency.from_edge_index(pooled, weight, num_nodes=items)
+
+
+def common_edges(graphs: Sequence[Adjacency]) -> Tensor:
+    """Return the edges between different nodes that are in all graphs.
+
+    A graph in which a node has no incoming edge at all has no say in what comes into that node.
+
+    Args:
+        graphs: One graph at least, all of the same nodes.
+
+    Returns:
+        Edges ``[2, num_edges]`` from source to target, sorted by target.
+    """
+    sources = graphs[0].num_sources
+    keys = torch.cat([(graph.target * sources + graph.col).unique() for graph in graphs])
+    key, count = keys.unique(return_counts=True)
+    target, source = key // sources, key % sources
+    having_edges = torch.stack([graph.rowptr.diff() > 0 for graph in graphs]).sum(dim=0)
+    kept = (count == having_edges[target]) & (source != target)
+    return torch.stack([source, target])[:, kept]
