@@ -14,8 +14,9 @@ from mentor_pyg.config import AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import cosine_loss
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
@@ -56,7 +57,7 @@ class BM3Config(ModelConfig):
 
 
 @register
-class BM3(Recommender):
+class BM3(EmbeddingRecommender):
     r"""Users, items and modalities that predict each other's masked views, without negatives.
 
     From `"Bootstrap Latent Representations for Multi-modal Recommendation"
@@ -104,8 +105,6 @@ class BM3(Recommender):
         super().__init__(sizes, config)
         check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.projections = nn.ModuleDict(
             {m: ModalityProjection(c, dim) for m, c in sizes.channels.items()}
         )
@@ -117,8 +116,7 @@ class BM3(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew; biases start as zero."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        super().reset_parameters()
         nn.init.xavier_normal_(self.predictor.weight)
         nn.init.zeros_(self.predictor.bias)
         for module in self.modules():
@@ -160,7 +158,7 @@ class BM3(Recommender):
 
     def propagated(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Return users ``[num_users, d]`` and items ``[num_items, d]`` before the predictor."""
-        x = torch.cat([self.user_embedding, self.item_embedding])
+        x = self.ids
         h = self.propagation(x, inputs.graphs["interaction"])
         user, item = h.split([self.num_users, self.num_items])
         return user, item + self.item_embedding

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mentor_pyg.config import AtLeastZero
 from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 
@@ -26,7 +26,7 @@ class BPRMFConfig(ModelConfig):
 
 
 @register
-class BPRMF(Recommender):
+class BPRMF(EmbeddingRecommender):
     r"""Users and items as two embedding tables, ranked by their dot product.
 
     From `"BPR: Bayesian Personalized Ranking from Implicit Feedback"
@@ -44,14 +44,7 @@ class BPRMF(Recommender):
 
     def __init__(self, sizes: Sizes, config: BPRMFConfig | None = None) -> None:
         super().__init__(sizes, config)
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, self.config.embedding_dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, self.config.embedding_dim))
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the two tables as the fused view."""

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.item_graph import merged_item_adjacency
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.pruned_inputs import pruned_inputs
@@ -51,7 +53,7 @@ class FREEDOMConfig(ModelConfig):
 
 
 @register
-class FREEDOM(Recommender):
+class FREEDOM(EmbeddingRecommender):
     r"""LightGCN on pruned interactions, beside item ids propagated over a frozen item graph.
 
     From `"A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal
@@ -97,8 +99,6 @@ class FREEDOM(Recommender):
         super().__init__(sizes, config)
         check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.projections = nn.ModuleDict(
             {m: ModalityProjection(c, dim, bias=False) for m, c in sizes.channels.items()}
         )
@@ -109,11 +109,8 @@ class FREEDOM(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
-        for module in self.modules():
-            if isinstance(module, ModalityProjection):
-                module.reset_parameters()
+        super().reset_parameters()
+        reset(self.projections)
 
     @classmethod
     def transform(cls, config: FREEDOMConfig) -> BaseTransform:
@@ -134,7 +131,7 @@ class FREEDOM(Recommender):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the fused view."""
-        x = torch.cat([self.user_embedding, self.item_embedding])
+        x = self.ids
         h = self.propagation(x, inputs.graphs["interaction"])
         user, item = h.split([self.num_users, self.num_items])
         semantic: Tensor = self.item_embedding

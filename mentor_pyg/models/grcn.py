@@ -12,8 +12,9 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import batch_mean_squares, ranking_terms
 from mentor_pyg.models.registry import register
@@ -40,7 +41,7 @@ class GRCNConfig(ModelConfig):
 
 
 @register
-class GRCN(Recommender):
+class GRCN(EmbeddingRecommender):
     r"""Interactions that the modalities do not bear out count less, or not at all.
 
     From `"Graph-Refined Convolutional Network for Multimedia Recommendation with Implicit
@@ -86,10 +87,7 @@ class GRCN(Recommender):
     def __init__(self, sizes: Sizes, config: GRCNConfig | None = None) -> None:
         super().__init__(sizes, config)
         check_modalities(self)
-        dim, latent = self.config.embedding_dim, self.config.latent_dim
-        nodes = self.num_users + self.num_items
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
+        latent, nodes = self.config.latent_dim, self.num_users + self.num_items
         self.confidence = nn.Parameter(torch.empty(nodes, len(sizes.channels)))
         self.user_preference = nn.ParameterDict(
             {m: nn.Parameter(torch.empty(self.num_users, latent)) for m in sizes.channels}
@@ -129,7 +127,7 @@ class GRCN(Recommender):
             views[modality] = x + propagate(graph, x, self.config.backend)
             attentions.append(graph.weight)
         graph = self.refined(inputs, torch.stack(attentions, dim=1))
-        ids = F.normalize(torch.cat([self.user_embedding, self.item_embedding]))
+        ids = F.normalize(self.ids)
         ids = propagate_layers(graph, ids, self.config.num_layers, backend=self.config.backend)
         nodes = {FUSED: torch.cat([ids, *views.values()], dim=1), ID: ids, **views}
         return Representations.from_nodes(nodes, self.num_users)

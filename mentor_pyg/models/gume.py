@@ -16,9 +16,10 @@ from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, common_edges, interaction_adjacency
 from mentor_pyg.losses import gaussian_alignment_loss, info_nce, moments
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.batch_contrast import batch_contrast, batch_users
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
@@ -63,7 +64,7 @@ class GUMEConfig(ModelConfig):
 
 
 @register
-class GUME(Recommender):
+class GUME(EmbeddingRecommender):
     r"""Items that all modalities find alike joined to the interactions, and two views of users.
 
     From `"GUME: Graphs and User Modalities Enhancement for Long-Tail Multimodal Recommendation"
@@ -130,8 +131,6 @@ class GUME(Recommender):
         super().__init__(sizes, config)
         check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.extended_user = nn.Parameter(torch.empty(self.num_users, dim))
         self.views = PurifiedViews(sizes.channels, dim, config.num_item_layers, config.backend)
         self.fusion = BehaviourAwareFusion(sizes.channels, dim)
@@ -143,8 +142,7 @@ class GUME(Recommender):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        super().reset_parameters()
         tables = torch.stack([torch.empty_like(self.extended_user)] * len(self.sizes.channels))
         for table in tables:
             nn.init.xavier_uniform_(table)
@@ -218,7 +216,7 @@ class GUME(Recommender):
 
     def behaviour(self, inputs: Inputs) -> Tensor:
         """Return the ids of users and items propagated ``[num_users + num_items, d]``."""
-        nodes = torch.cat([self.user_embedding, self.item_embedding])
+        nodes = self.ids
         out: Tensor = self.propagation(nodes, inputs.graphs["interaction"])
         return out
 

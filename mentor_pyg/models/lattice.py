@@ -14,8 +14,9 @@ from torch_geometric.transforms import BaseTransform
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, knn_graph
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
@@ -49,7 +50,7 @@ class LATTICEConfig(ModelConfig):
 
 
 @register
-class LATTICE(Recommender):
+class LATTICE(EmbeddingRecommender):
     r"""An item graph learned from the modalities, beside collaborative filtering.
 
     From `"Mining Latent Structures for Multimedia Recommendation"
@@ -99,8 +100,6 @@ class LATTICE(Recommender):
         super().__init__(sizes, config)
         check_modalities(self)
         config = self.config
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, config.embedding_dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, config.embedding_dim))
         self.transforms = nn.ModuleDict(
             {m: nn.Linear(c, config.feature_dim) for m, c in sizes.channels.items()}
         )
@@ -112,8 +111,7 @@ class LATTICE(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew; modalities start with equal weights."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        super().reset_parameters()
         nn.init.constant_(self.modality_weight, 0.5)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -145,7 +143,7 @@ class LATTICE(Recommender):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the views ``"fused"`` and ``"id"``, the latter without the item graph."""
-        x = torch.cat([self.user_embedding, self.item_embedding])
+        x = self.ids
         x = self.propagation(x, inputs.graphs["interaction"])
         user, item = x.split([self.num_users, self.num_items])
         fused = item + F.normalize(self.item_graph_layers(inputs))

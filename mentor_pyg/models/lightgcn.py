@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import Count
@@ -57,7 +56,7 @@ class LightGCN(BPRMF):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the propagated tables as the fused view."""
-        x = torch.cat([self.user_embedding, self.item_embedding])
+        x = self.ids
         h = self.propagation(x, inputs.graphs["interaction"])
         user, item = h.split([self.num_users, self.num_items])
         return Representations({FUSED: user}, {FUSED: item})

@@ -10,13 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.mentor.item_graph import semantic_adjacency
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.pruned_inputs import pruned_inputs
@@ -60,7 +62,7 @@ class MENTORPlusConfig(ModelConfig):
 
 
 @register
-class MENTORPlus(Recommender):
+class MENTORPlus(EmbeddingRecommender):
     r"""MENTOR's graphs and features around item ids that rank, trained by the exact softmax.
 
     A variant of `"MENTOR: Multi-level Self-supervised Learning for Multimodal Recommendation"
@@ -102,8 +104,6 @@ class MENTORPlus(Recommender):
         super().__init__(sizes, config)
         check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         channels = sizes.channels if config.content else {}
         self.projections = nn.ModuleDict(
             {m: ModalityProjection(c, dim) for m, c in channels.items()}
@@ -115,11 +115,8 @@ class MENTORPlus(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
-        for module in self.modules():
-            if isinstance(module, ModalityProjection):
-                module.reset_parameters()
+        super().reset_parameters()
+        reset(self.projections)
 
     @classmethod
     def transform(cls, config: MENTORPlusConfig) -> BaseTransform:

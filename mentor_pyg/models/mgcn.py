@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
@@ -48,7 +48,7 @@ class MGCNConfig(ModelConfig):
 
 
 @register
-class MGCN(Recommender):
+class MGCN(EmbeddingRecommender):
     r"""Modalities purified by behaviour, spread over item graphs, and fused by behaviour.
 
     From `"Multi-View Graph Convolutional Network for Multimedia Recommendation"
@@ -98,8 +98,6 @@ class MGCN(Recommender):
         super().__init__(sizes, config)
         check_modalities(self)
         dim = self.config.embedding_dim
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.views = PurifiedViews(
             sizes.channels, dim, self.config.num_item_layers, self.config.backend
         )
@@ -111,8 +109,7 @@ class MGCN(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        super().reset_parameters()
         self.views.reset_parameters()
         self.fusion.reset_parameters()
 
@@ -158,8 +155,7 @@ class MGCN(Recommender):
 
     def behaviour(self, inputs: Inputs) -> Tensor:
         """Return the ids of users and items propagated ``[num_users + num_items, d]``."""
-        nodes = torch.cat([self.user_embedding, self.item_embedding])
-        out: Tensor = self.propagation(nodes, inputs.graphs["interaction"])
+        out: Tensor = self.propagation(self.ids, inputs.graphs["interaction"])
         return out
 
     def modality_views(self, inputs: Inputs) -> Tensor:

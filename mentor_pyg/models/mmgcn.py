@@ -14,8 +14,9 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.config import AtLeastOne, AtLeastZero
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import batch_mean_squares, ranking_terms
 from mentor_pyg.models.registry import register
@@ -86,7 +87,7 @@ class ModalityLayer(nn.Module):
 
 
 @register
-class MMGCN(Recommender):
+class MMGCN(EmbeddingRecommender):
     r"""A graph network per modality over the interactions, tied together by ids.
 
     From `"MMGCN: Multi-modal Graph Convolution Network for Personalized Recommendation of
@@ -130,8 +131,6 @@ class MMGCN(Recommender):
         check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
         latent = _latent_dims(config, sizes.channels)
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.projections = nn.ModuleDict(
             {m: nn.Linear(sizes.channels[m], width) for m, width in latent.items()}
         )
@@ -182,7 +181,7 @@ class MMGCN(Recommender):
         if modality in inputs.present:
             item = item * inputs.present[modality].unsqueeze(-1)
         x = F.normalize(torch.cat([self.user_preference[modality], item]))
-        ids = torch.cat([self.user_embedding, self.item_embedding])
+        ids = self.ids
         for layer in cast(nn.ModuleList, self.layers[modality]):
             x = layer(x, ids, inputs.graphs["interaction"])
         return x

@@ -16,8 +16,9 @@ from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import info_nce
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities, similar_items
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
@@ -58,7 +59,7 @@ class MMHCLConfig(ModelConfig):
 
 
 @register
-class MMHCL(Recommender):
+class MMHCL(EmbeddingRecommender):
     r"""Hypergraphs of users and of items beside the interactions, and a contrast with each.
 
     From `"MMHCL: Multi-Modal Hypergraph Contrastive Learning for Recommendation"
@@ -113,8 +114,6 @@ class MMHCL(Recommender):
         super().__init__(sizes, config)
         check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.user_hypergraph_embedding = nn.Parameter(torch.empty(self.num_users, dim))
         self.item_hypergraph_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.propagation = LayeredPropagation(
@@ -185,7 +184,7 @@ class MMHCL(Recommender):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the views ``"fused"``, ``"id"`` (interactions) and ``"hypergraph"``."""
-        behaviour = torch.cat([self.user_embedding, self.item_embedding])
+        behaviour = self.ids
         behaviour = self.propagation(behaviour, inputs.graphs["interaction"])
         hypergraph = torch.cat([self.user_layers(inputs), self.item_layers(inputs)])
         fused = behaviour + F.normalize(hypergraph)

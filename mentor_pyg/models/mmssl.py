@@ -16,8 +16,9 @@ from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, ItemLists
 from mentor_pyg.losses import info_nce
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.objective import Objective
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
@@ -77,7 +78,7 @@ class MMSSLConfig(ModelConfig):
 
 
 @register
-class MMSSL(Recommender):
+class MMSSL(EmbeddingRecommender):
     r"""Relations that modalities give, made to look like observed ones, and a contrast across them.
 
     From `"Multi-Modal Self-Supervised Learning for Recommendation"
@@ -149,8 +150,6 @@ class MMSSL(Recommender):
         super().__init__(sizes, config)
         check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.projections = nn.ModuleDict({m: nn.Linear(c, dim) for m, c in sizes.channels.items()})
         self.attention = CrossModalAttention(dim, config.num_heads)
         self.critic: RelationCritic | None = None
@@ -161,8 +160,7 @@ class MMSSL(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        super().reset_parameters()
         for projection in self.projections.values():
             assert isinstance(projection, nn.Linear)
             projection.reset_parameters()

@@ -213,8 +213,8 @@ class PGL(Recommender):
     def contrast_loss(self, reps: Representations, batch: Batch, draws: Draws) -> Tensor:
         """Return the mean over users and items of InfoNCE between rows with entries dropped."""
         config, losses = self.config, []
-        user, item = (batch_users(batch), batch.pos_item)
-        for name, node, table in (("user", user, reps.user), ("item", item, reps.item)):
+        sides = (("user", batch_users(batch), reps.user), ("item", batch.pos_item, reps.item))
+        for name, node, table in sides:
             rows = F.embedding(node, table[FUSED])
             # The cosine does not see dropout's rescaling.
             a, b = (

@@ -14,9 +14,10 @@ from mentor_pyg.config import AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import Similarity, softmax_loss
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
@@ -57,7 +58,7 @@ class SLMRecConfig(ModelConfig):
 
 
 @register
-class SLMRec(Recommender):
+class SLMRec(EmbeddingRecommender):
     r"""Ids and modalities propagated side by side, and a task that ties them together.
 
     From `"Self-Supervised Learning for Multimedia Recommendation"
@@ -115,8 +116,6 @@ class SLMRec(Recommender):
         super().__init__(sizes, config)
         check_modalities(self)
         dim, spaces = self.config.embedding_dim, len(sizes.channels) + 1
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.projections = nn.ModuleDict({m: nn.Linear(c, dim) for m, c in sizes.channels.items()})
         self.user_fusion = nn.Linear(spaces * dim, dim)
         self.item_fusion = nn.Linear(spaces * dim, dim)
@@ -138,8 +137,7 @@ class SLMRec(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        super().reset_parameters()
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 module.reset_parameters()

@@ -14,9 +14,10 @@ from torch_geometric.transforms import BaseTransform
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency, pool_item_graphs
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
@@ -53,7 +54,7 @@ class SMOREConfig(ModelConfig):
 
 
 @register
-class SMORE(Recommender):
+class SMORE(EmbeddingRecommender):
     r"""Modalities filtered and fused as spectra, and weighed by what behaviour prefers.
 
     From `"Spectrum-based Modality Representation Fusion Graph Convolutional Network for Multimodal
@@ -115,8 +116,6 @@ class SMORE(Recommender):
         check_modalities(self)
         config, dim = self.config, self.config.embedding_dim
         views = self.views
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.projections = nn.ModuleDict({m: nn.Linear(c, dim) for m, c in sizes.channels.items()})
         # Real and imaginary parts of every view's filter.
         self.filters = nn.Parameter(torch.empty(len(views), dim // 2 + 1, 2))
@@ -140,8 +139,7 @@ class SMORE(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        super().reset_parameters()
         nn.init.normal_(self.filters)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -189,8 +187,7 @@ class SMORE(Recommender):
 
     def behaviour(self, inputs: Inputs) -> Tensor:
         """Return the ids of users and items propagated ``[num_users + num_items, d]``."""
-        nodes = torch.cat([self.user_embedding, self.item_embedding])
-        out: Tensor = self.propagation(nodes, inputs.graphs["interaction"])
+        out: Tensor = self.propagation(self.ids, inputs.graphs["interaction"])
         return out
 
     def item_graph_views(self, inputs: Inputs) -> dict[View, Tensor]:

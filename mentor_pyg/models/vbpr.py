@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from mentor_pyg.config import AtLeastZero
 from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import ModelConfig
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
@@ -37,7 +38,7 @@ class VBPRConfig(ModelConfig):
 
 
 @register
-class VBPR(Recommender):
+class VBPR(EmbeddingRecommender):
     r"""Matrix factorisation with factors that are projected from item features.
 
     From `"VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback"
@@ -81,8 +82,6 @@ class VBPR(Recommender):
             channels = sizes.channels.items()
             return nn.ModuleDict({m: ModalityProjection(c, width, bias=False) for m, c in channels})
 
-        self.user_embedding = nn.Parameter(torch.empty(self.num_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.num_items, dim))
         self.user_feature_embedding = nn.Parameter(torch.empty(self.num_users, dim))
         self.projections = projections(dim)
         has_bias = config.item_bias
@@ -94,8 +93,8 @@ class VBPR(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew; biases start as zero."""
-        for table in (self.user_embedding, self.item_embedding, self.user_feature_embedding):
-            nn.init.xavier_uniform_(table)
+        super().reset_parameters()
+        nn.init.xavier_uniform_(self.user_feature_embedding)
         for projection in self.projections.parameters():
             nn.init.xavier_normal_(projection)
         if self.item_bias is not None and self.feature_biases is not None:
