@@ -32,13 +32,12 @@ from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import Fit, TrainingConfig, train
 from mentor_pyg.transforms import RemoveModalities
 
-__all__ = ["BEYOND", "Cell", "cells_of", "compare"]
+__all__ = ["BEYOND", "STRATA", "Cell", "cells_of", "compare"]
 
 BEYOND = ("coverage", "gini", "novelty", "average_popularity")
 """What is reported beside the accuracy."""
 STRATA = (1, 5, 20)
-"""The least train interactions of the groups that recall is reported by: 0, 1 to 4, 5 to 19, more.
-"""
+"""The least train interactions of the groups of items and users, but for the first, which has 0."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""What a comparison found, as a report: a table with its spread, tests, curves and costs."""
+"""What a comparison found, as a report of tables and figures."""
 
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -138,10 +139,7 @@ def _facts(
     ]
     if done:
         text.append(f"Checksum of the data and their split: {done[0][1]['data']}.")
-    seeds = {cell.entry.label: 0 for cell, _ in done if cell.entry.has_seeds}
-    for cell, _ in done:
-        if cell.entry.label in seeds:
-            seeds[cell.entry.label] += 1
+    seeds = Counter(cell.entry.label for cell, _ in done if cell.entry.has_seeds)
     few = sorted(label for label, count in seeds.items() if count < _ENOUGH)
     lacking = [f"fewer than {_ENOUGH} seeds of {', '.join(few)}"] if few else []
     lacking += [f"{len(missing)} cells are still to be trained"] if missing else []

@@ -54,17 +54,17 @@ def mean(group: Sequence[tuple[Cell, Mapping[str, Any]]], part: str, key: str) -
 
 def accuracy(groups: Groups) -> Section:
     """Return means and deviations over seeds, the best in bold."""
-    key_of_val = longest(groups)
+    selects = longest(groups)
     result = next(iter(groups.values()))[0][1]
     keys = [key for key in result["test"] if key.split("@")[0] in ("recall", "ndcg")]
     rows, bold = [], set()
     for label, group in groups.items():
-        rows.append([label, str(len(group)), f"{mean(group, 'val', key_of_val):.4f}"])
+        rows.append([label, str(len(group)), f"{mean(group, 'val', selects):.4f}"])
         rows[-1] += [_spread(_values(group, "test", key)) for key in keys]
     for column, key in enumerate(keys):
         best = max(range(len(rows)), key=lambda r: mean(list(groups.values())[r], "test", key))
         bold.add((best, column + 3))
-    columns = ["model", "seeds", f"val {key_of_val}", *(f"test {key}" for key in keys)]
+    columns = ["model", "seeds", f"val {selects}", *(f"test {key}" for key in keys)]
     table = Table(columns=columns, rows=rows, bold=frozenset(bold))
     return Section(title="Accuracy", level=3, text=["In the order of validation."], table=table)
 
@@ -87,10 +87,9 @@ def paired_tests(groups: Groups) -> list[Section]:
     text = (
         f"{first}, the best on validation but for variants, against every other model: the "
         f"difference of {longest(groups)} on test, paired over users, each user's value averaged "
-        f"over seeds. "
-        f"The interval is bootstrapped over users, p is that of Wilcoxon's signed-rank test, and "
-        f"the effect the rank-biserial correlation. Seeds are not resampled: with few of them, "
-        f"look at their spread too."
+        f"over seeds. The interval is bootstrapped over users, p is that of Wilcoxon's signed-rank "
+        f"test, and the effect the rank-biserial correlation. Seeds are not resampled: with few of "
+        f"them, look at their spread too."
     )
     table = _paired(groups, first, others)
     return [Section(title="Paired tests", level=3, text=[text], table=table)]

@@ -74,7 +74,7 @@ def softmax_loss(
             for ``"triton"``).
         left_out: A row of the table for each query ``[B]``, int64, that its softmax is without,
             and that is not to be found: itself, where queries are among the rows. ``"triton"``
-            leaves none out, and ``"auto"`` takes ``"chunked"`` on CUDA then.
+            leaves none out.
 
     Returns:
         The mean over the targets, a scalar. It is computed in float32 at least, under autocast
@@ -117,8 +117,6 @@ def softmax_loss(
         )
     temperature = _checked_temperature(temperature)
     detail = _detail(precision)
-    if left_out is not None and backend == "auto" and query.is_cuda:
-        backend = "chunked"  # The other one for CUDA leaves no rows out.
     with torch.autocast(query.device.type, enabled=False):
         dtype = torch.promote_types(torch.promote_types(query.dtype, table.dtype), torch.float32)
         query, table = query.to(dtype), table.to(dtype)
