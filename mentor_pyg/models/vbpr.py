@@ -35,6 +35,15 @@ class VBPRConfig(ModelConfig):
     item_bias: bool | None = None
     """Whether items have a bias, of their own and of their features. By default they do, as in
     the paper, except where cosines rank, to which a bias is one more column."""
+    unit_features: bool | None = None
+    """Whether features are scaled to unit length, item by item. By default they are where cosines
+    rank: projected as they come, long features are nearly all of a row's length at the start, so
+    that ids are slow to learn. BPR takes them as they come, as the paper does."""
+
+    @property
+    def ranks_by_cosines(self) -> bool:
+        """Whether the fused rows are compared by their directions alone."""
+        return self.ranking_loss == "softmax" and self.ranking_similarity == "cosine"
 
 
 @register
@@ -59,6 +68,9 @@ class VBPR(EmbeddingRecommender):
     the score is a dot product. The paper's offset and user biases change no ranking and are left
     out. Of a modality that an item lacks there are no terms; an item without any is one of
     matrix factorisation.
+
+    Where cosines rank, which is not in the paper, features are of unit length
+    (``unit_features``) and there are no biases.
 
     The field's public code has no biases of items (``item_bias=False``) but one constant in the
     projection, which changes no ranking; it penalises lengths, not their squares, and of the
@@ -86,9 +98,12 @@ class VBPR(EmbeddingRecommender):
         self.projections = projections(dim)
         has_bias = config.item_bias
         if has_bias is None:
-            has_bias = config.ranking_loss == "bpr" or config.ranking_similarity == "dot"
+            has_bias = not config.ranks_by_cosines
         self.item_bias = nn.Parameter(torch.empty(self.num_items, 1)) if has_bias else None
         self.feature_biases = projections(1) if has_bias else None
+        self.has_unit_features = config.unit_features
+        if self.has_unit_features is None:
+            self.has_unit_features = config.ranks_by_cosines
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -104,11 +119,20 @@ class VBPR(EmbeddingRecommender):
     def represent(self, inputs: Inputs) -> Representations:
         """Return the fused view, ids beside projected features, and the bias if there is one."""
         user: list[Tensor] = [self.user_embedding, self.user_feature_embedding]
-        item: list[Tensor] = [self.item_embedding, _summed(self.projections, inputs)]
+        item: list[Tensor] = [self.item_embedding, self.summed(self.projections, inputs)]
         if self.item_bias is not None and self.feature_biases is not None:
             user.append(self.item_bias.new_ones(self.num_users, 1))
-            item.append(self.item_bias + _summed(self.feature_biases, inputs))
+            item.append(self.item_bias + self.summed(self.feature_biases, inputs))
         return Representations({FUSED: torch.cat(user, dim=1)}, {FUSED: torch.cat(item, dim=1)})
+
+    def summed(self, projections: nn.ModuleDict, inputs: Inputs) -> Tensor:
+        """Return the sum of projections over the modalities that an item has ``[num_items, d]``."""
+        projected = []
+        for modality, projection in projections.items():
+            x = inputs.features[modality]
+            x = F.normalize(x) if self.has_unit_features else x
+            projected.append(projection(x, inputs.present.get(modality)))
+        return torch.stack(projected).sum(dim=0)
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Return the ranking loss, ``bpr`` or ``softmax``, and the term ``reg``."""
@@ -136,9 +160,3 @@ class VBPR(EmbeddingRecommender):
         """Return half the squared length of what features are multiplied by."""
         found = [m.weight for m in self.modules() if isinstance(m, ModalityProjection)]
         return torch.stack([weight.square().sum() for weight in found]).sum() / 2
-
-
-def _summed(projections: nn.ModuleDict, inputs: Inputs) -> Tensor:
-    """Return the sum over the modalities that an item has ``[num_items, width]``."""
-    projected = [p(inputs.features[m], inputs.present.get(m)) for m, p in projections.items()]
-    return torch.stack(projected).sum(dim=0)

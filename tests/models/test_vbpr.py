@@ -37,6 +37,8 @@ def score(model: VBPR, data: HeteroData, user: int, item: int) -> float:
         if f"has_{modality}" in data["item"] and not data["item"][f"has_{modality}"][item]:
             continue
         feature = data["item"][f"x_{modality}"][item].double()
+        if model.config.unit_features:
+            feature = feature / math.sqrt(sum(entry * entry for entry in feature.tolist()))
         factors = values[f"projections.{modality}.weight"] @ feature
         total += values["user_feature_embedding"][user].dot(factors).item()
         if "item_bias" in values:
@@ -44,9 +46,10 @@ def score(model: VBPR, data: HeteroData, user: int, item: int) -> float:
     return total
 
 
+@pytest.mark.parametrize("unit_features", [True, False])
 @pytest.mark.parametrize("item_bias", [True, False])
-def test_scores_equal_the_formula(data: HeteroData, item_bias: bool) -> None:
-    model = drawn(data, embedding_dim=5, item_bias=item_bias)
+def test_scores_equal_the_formula(data: HeteroData, item_bias: bool, unit_features: bool) -> None:
+    model = drawn(data, embedding_dim=5, item_bias=item_bias, unit_features=unit_features)
     scores = model.encode(data).scores(torch.arange(60))
     assert scores.shape == (60, 80)
     for user in (0, 17, 59):
@@ -115,6 +118,37 @@ def test_has_biases_where_dot_products_rank(
     ).keys() or not has_bias
 
 
+@pytest.mark.parametrize(
+    ("settings", "has_unit_features"),
+    [
+        ({}, False),
+        ({"unit_features": True}, True),
+        ({"ranking_loss": "softmax"}, True),
+        ({"ranking_loss": "softmax", "ranking_similarity": "dot"}, False),
+        ({"ranking_loss": "softmax", "unit_features": False}, False),
+    ],
+)
+def test_the_length_of_features_has_no_part_where_cosines_rank(
+    data: HeteroData, settings: dict[str, object], has_unit_features: bool
+) -> None:
+    longer = data.clone()
+    for modality in BOTH:
+        x = data["item"][f"x_{modality}"]
+        longer["item"][f"x_{modality}"] = x * torch.linspace(0.1, 100, len(x)).unsqueeze(1)
+    model = drawn(data, embedding_dim=4, **settings)
+    first, second = (model.encode(d).item["fused"] for d in (data, longer))
+    assert torch.allclose(first, second, atol=1e-5) is has_unit_features
+
+
+def test_ids_have_a_part_in_cosines_from_the_start() -> None:
+    data = SyntheticMultimodal("tiny")[0].clone()
+    for modality in BOTH:
+        data["item"][f"x_{modality}"] = 1000 * data["item"][f"x_{modality}"]
+    model = VBPR.from_data(data, VBPRConfig(ranking_loss="softmax"))
+    of_ids = model.encode(data).item["fused"][:, :64].norm(dim=1)  # Of rows of unit length.
+    assert of_ids.min() > 0.3
+
+
 def test_without_features_factors_it_is_matrix_factorisation(data: HeteroData) -> None:
     model = VBPR.from_data(data, VBPRConfig(item_bias=False, reg_weight=0.2))
     torch.nn.init.zeros_(model.user_feature_embedding)
@@ -143,3 +177,4 @@ def test_defaults() -> None:
     config = VBPRConfig()
     assert (config.embedding_dim, config.reg_weight) == (64, 1e-4)
     assert (config.projection_reg_weight, config.item_bias) == (0.0, None)
+    assert config.unit_features is None
