@@ -79,7 +79,10 @@ def _without_figure(section: Section) -> Section | None:
 def _reading(plan: Plan) -> list[str]:
     searched = ""
     if any(entry.space for entry in plan.models.values()):
-        searched = f"Every model had {plan.trials} trials of a search on each dataset. "
+        searched = (
+            f"Every model had {plan.trials} trials of a search on each dataset, or one of every "
+            f"point where it has fewer. "
+        )
     return [
         "Every model was trained on the train split, its epoch and its settings were chosen by the "
         "recall on validation, and test was ranked once after that: all items, train items left "

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import json
+import math
+import random
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import fingerprint
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.dependencies import require
-from mentor_pyg.experiments.plan import Entry, Plan
+from mentor_pyg.experiments.plan import Entry, Plan, Space
 from mentor_pyg.files import replaced_whole
 from mentor_pyg.sampling import mix_seed
 from mentor_pyg.training import Fit, TrainingConfig, train
 
 __all__ = ["chosen_settings", "search"]
 
-_RUNG = 10
-"""Epochs after which a trial may first be given up; again after three times as many, and so on."""
+_RUNG = 20
+"""Epochs after which a trial may first be given up; again after twice as many, and so on. Earlier
+it would be fast learners that are chosen, such as low temperatures of a softmax."""
 
 
 def search(plan: Plan, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """Search every model's space on every dataset of a plan, and return what was chosen.
 
     Settings are chosen by the recall on validation; test is never ranked. Every search has the
-    same number of trials, of which hopeless ones are given up by successive halving. Run again,
-    it goes on where it stopped; several processes share the work through the folder.
+    same number of trials, of which hopeless ones are given up by successive halving. Where all
+    that is searched are lists and ranges of whole numbers, every trial is another point, drawn in
+    an order of the plan's ``search_seed``; if there are fewer points than trials, each is tried
+    once. Run again, it goes on where it stopped; several processes share the work through the
+    folder.
 
     Args:
         plan: The plan.
@@ -117,10 +124,14 @@ class _Search:
                 direction="maximize",
                 load_if_exists=True,
                 pruner=self.optuna.pruners.SuccessiveHalvingPruner(
-                    min_resource=_RUNG, reduction_factor=3
+                    min_resource=_RUNG, reduction_factor=2
                 ),
             )
             self._check_same(out)
+            points = _points(entry.space, plan.trials, plan.search_seed)
+            for point in points:
+                self.study.enqueue_trial(point, skip_if_exists=True)
+            self.trials = len(points) or plan.trials
 
     def _check_same(self, out: Path) -> None:
         described = {
@@ -160,7 +171,7 @@ class _Search:
             trials = self.study.get_trials(deepcopy=False)
             taken = [t for t in trials if t.state not in (self.states.FAIL, self.states.WAITING)]
             failed = [t for t in trials if "error" in t.user_attrs]
-            if len(taken) + len(failed) >= self.plan.trials:
+            if len(taken) + len(failed) >= self.trials:
                 holder = trial = None
             else:
                 seed = mix_seed(self.plan.search_seed, len(trials)) % 2**32
@@ -196,12 +207,6 @@ class _Search:
     def _try(self, trial: Any) -> None:
         """Train with the settings of a trial, and record what came of it."""
         settings = self._suggest(trial)
-        same = [t for t in self.study.get_trials(deepcopy=False) if t.params == trial.params]
-        for before in same:
-            if before.state == self.states.COMPLETE:  # The result would be the same.
-                trial.set_user_attr("metrics", before.user_attrs["metrics"])
-                self.study.tell(trial, before.value)
-                return
         config = TrainingConfig.from_dict({**settings["training"], "seed": self.plan.seeds[0]})
         monitor = f"recall@{max(config.k)}"
 
@@ -256,7 +261,7 @@ class _Search:
             "searched": _described(self.entry),
             **settings,
             "val": best.user_attrs["metrics"]["val"],
-            "trials": self.plan.trials,
+            "trials": self.trials,
             "given_up": count(self.states.PRUNED),
             "failed": sum("error" in trial.user_attrs for trial in trials),
             "data": fingerprint(self.data),
@@ -264,6 +269,26 @@ class _Search:
         with replaced_whole(self.folder / "chosen.json") as partial:
             partial.write_text(json.dumps(chosen, indent=2) + "\n")
         return chosen
+
+
+def _points(space: Space, most: int, seed: int) -> list[dict[str, Any]]:
+    """Return up to ``most`` different points of a space; none if it has no finite number."""
+    choices: dict[str, Sequence[Any]] = {}
+    for key, choice in space.items():
+        if not isinstance(choice, Mapping):
+            choices[key] = [json.dumps(value) for value in choice]
+        elif choice["scale"] == "linear" and isinstance(choice["from"] + choice["to"], int):
+            choices[key] = range(choice["from"], choice["to"] + 1)
+        else:
+            return []
+    shape = [len(values) for values in choices.values()]
+    total = math.prod(shape)
+    drawn = random.Random(seed).sample(range(total), min(most, total))
+    places = zip(*np.unravel_index(drawn, shape), strict=True)
+    return [
+        {key: values[i] for (key, values), i in zip(choices.items(), place, strict=True)}
+        for place in places
+    ]
 
 
 def _suggested(trial: Any, key: str, choice: Any) -> Any:

@@ -146,20 +146,31 @@ def test_says_so_where_every_trial_failed(
         search(read_plan(write_plan()), out)
 
 
-def test_equal_settings_are_trained_once(
-    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[Any] = []
+@pytest.mark.parametrize(("trials", "tried"), [(3, 3), (6, 6), (9, 6)])
+def test_no_point_is_tried_twice(write_plan: Write, out: Path, trials: int, tried: int) -> None:
+    lists = ("settings.shrink: {from: 0.0, to: 50.0}", "settings.normalize: [true, false]")
+    whole = ("settings.k: [5, 20]", "settings.k: {from: 5, to: 7}")
+    budget = ("trials: 4", f"trials: {trials}")
+    plan = read_plan(write_plan(lists, whole, budget)).only(["item_knn"])
+    chosen = search(plan, out)["tiny", "item_knn"]
+    assert chosen["trials"] == tried
+    found = [tuple(sorted(trial.params.items())) for trial in trials_of(out, "item_knn")]
+    assert len(found) == len(set(found)) == tried
+    assert {value for point in found for key, value in point if key == "settings.k"} <= {5, 6, 7}
+    search(plan, out)
+    assert len(trials_of(out, "item_knn")) == tried
 
-    def counted(*args: Any, **options: Any) -> Any:
-        calls.append(args)
-        return train(*args, **options)
 
-    monkeypatch.setattr(f"{MODULE}.train", counted)
-    only = ("settings.shrink: {from: 0.0, to: 50.0}", "settings.normalize: [true]")
-    search(read_plan(write_plan(only)), out)
-    assert len([args for args in calls if args[0] == "item_knn"]) == 2
-    assert len(trials_of(out, "item_knn")) == 4
+def test_points_come_in_the_order_of_the_search_seed(write_plan: Write, tmp_path: Path) -> None:
+    lists = ("settings.shrink: {from: 0.0, to: 50.0}", "settings.shrink: [0.0, 1.0, 2.0, 3.0]")
+    orders = []
+    for place, seed in enumerate((0, 0, 1)):
+        budget = ("trials: 4", f"trials: 6\nsearch_seed: {seed}")
+        plan = read_plan(write_plan(lists, budget)).only(["item_knn"])
+        out = tmp_path / str(place)
+        search(plan, out)
+        orders.append([trial.params for trial in trials_of(out, "item_knn")])
+    assert orders[0] == orders[1] != orders[2]
 
 
 @pytest.mark.parametrize(
