@@ -1,6 +1,7 @@
 """Full ranking of all items, in blocks: metrics by PyG, of all lists together, and by group."""
 
 from mentor_pyg.evaluation.accuracy import METRICS
+from mentor_pyg.evaluation.cold_start import hold_out_items
 from mentor_pyg.evaluation.groups import (
     cold_items,
     interactions_by_popularity,
@@ -25,6 +26,7 @@ __all__ = [
     "coverage",
     "full_ranking",
     "gini",
+    "hold_out_items",
     "interactions_by_popularity",
     "items_by_popularity",
     "novelty",

@@ -7,9 +7,12 @@ from mentor_pyg.models.captured_step import CapturedStep
 from mentor_pyg.models.cohesion import COHESION, COHESIONConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.dualgnn import DualGNN, DualGNNConfig
+from mentor_pyg.models.extension import extend
 from mentor_pyg.models.files import load_model, save_model
 from mentor_pyg.models.fitted import (
     EASE,
+    ContentKNN,
+    ContentKNNConfig,
     EASEConfig,
     FittedModel,
     ItemKNN,
@@ -65,6 +68,8 @@ __all__ = [
     "BPRMFConfig",
     "COHESIONConfig",
     "CapturedStep",
+    "ContentKNN",
+    "ContentKNNConfig",
     "Draws",
     "DualGNN",
     "DualGNNConfig",
@@ -105,6 +110,7 @@ __all__ = [
     "VBPRConfig",
     "adam",
     "build_model",
+    "extend",
     "load_model",
     "ranking_terms",
     "register",

@@ -13,6 +13,7 @@ from torch_geometric.data import HeteroData
 from examples.your_own_model import Content
 from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
 from mentor_pyg.datasets import SyntheticMultimodal, SyntheticSize
+from mentor_pyg.evaluation import hold_out_items
 from mentor_pyg.export import EmbeddingTables
 from mentor_pyg.models import (
     BM3,
@@ -32,6 +33,7 @@ from mentor_pyg.models import (
     PGL,
     SMORE,
     VBPR,
+    ContentKNN,
     Draws,
     DualGNN,
     FittedModel,
@@ -45,6 +47,7 @@ from mentor_pyg.models import (
     RP3Beta,
     SLMRec,
     UserKNN,
+    extend,
     load_model,
     save_model,
 )
@@ -59,10 +62,11 @@ CLASSES = {
         *(Content, *OUTSIDERS),
     )
 }
-FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta)}
+FITTED = {cls.name: cls for cls in (Popularity, ItemKNN, UserKNN, EASE, RP3Beta, ContentKNN)}
 CHANGES = {
     **{name: {"embedding_dim": 8} for name in CLASSES},
     "popularity": {},
+    "content_knn": {"k": 4, "modality_weights": {"visual": 0.5, "textual": 0.5}},
     "item_knn": {"k": 8, "shrink": 2.5, "normalize": True},
     "user_knn": {"k": 8, "shrink": 2.5, "normalize": True},
     "ease": {"l2": 7.5, "smooth": "textual", "smooth_weight": 0.3, "smooth_k": 4},
@@ -476,11 +480,15 @@ def test_fitted_takes_users_and_items_without_interactions(
     if not isinstance(fitted, Popularity):
         assert (scores[7] == 0).all()
         assert scores.count_nonzero() > 0
-    if getattr(fitted.config, "smooth", None) is None:
+    if getattr(fitted.config, "smooth", None) is None and not isinstance(fitted, ContentKNN):
         assert (scores[:, 11] == 0).all()
 
 
-def test_fitted_models_read_no_features(fitted: FittedModel, data: HeteroData) -> None:
+def test_fitted_models_of_interactions_read_no_features(
+    fitted: FittedModel, data: HeteroData
+) -> None:
+    if isinstance(fitted, ContentKNN):
+        return
     bare = data.clone()
     del bare["item"].x_visual, bare["item"].x_textual
     model = type(fitted).from_data(data).fit(data)
@@ -519,3 +527,13 @@ def test_same_seed_same_gradients_on_several_threads(name: str) -> None:
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+
+
+def test_ranks_items_that_came_after_training(model: Recommender, data: HeteroData) -> None:
+    warm, whole = hold_out_items(data)
+    model = type(model).from_data(warm)
+    extended = extend(model, whole)
+    scores = extended.scorer(extended.prepare(whole)).scores(torch.arange(60))
+    assert scores.shape == (60, 80) and scores.isfinite().all()
+    if not isinstance(model, LayerGCN):  # Its items are what their users give them.
+        assert scores[:, model.num_items :].std() > 0

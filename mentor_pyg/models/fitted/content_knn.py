@@ -1,0 +1,84 @@
+"""Neighbourhoods of items by their features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform, Compose
+
+from mentor_pyg.config import AtLeastOne, AtLeastZero, Config
+from mentor_pyg.data import Inputs, Scorer
+from mentor_pyg.graph import Adjacency
+from mentor_pyg.models.fitted.base import FittedModel
+from mentor_pyg.models.fitted.sparse import (
+    ProductScores,
+    interaction_matrix,
+    scipy_package,
+    sparse_buffers,
+    sparse_matrix,
+    sparse_shapes,
+)
+from mentor_pyg.models.mentor.item_graph import semantic_adjacency
+from mentor_pyg.models.registry import register
+from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
+from mentor_pyg.typing import Modality
+
+__all__ = ["ContentKNN", "ContentKNNConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContentKNNConfig(Config):
+    """Settings of :class:`ContentKNN`."""
+
+    k: AtLeastOne | Mapping[Modality, AtLeastOne] = 50
+    """Neighbours of every item; for all modalities, or for each."""
+    modality_weights: Mapping[Modality, AtLeastZero] | None = None
+    """Weights of the modalities. By default 0.1 visual and 0.9 textual where these two are the
+    modalities, and equal weights otherwise."""
+
+
+@register
+class ContentKNN(FittedModel):
+    r"""Every item of a user speaks for the items that resemble it.
+
+    .. math::
+        \hat{y}_{ui} = \sum_{j \in \mathcal{I}_u} S_{ij}
+
+    where :math:`\mathbf{S}` is the merged graph of the items' nearest neighbours by the cosine of
+    their features, see :class:`~mentor_pyg.transforms.MergeItemGraphs`. Nobody's interactions with
+    an item say anything about it, so it ranks items that nobody had as it ranks others.
+    """
+
+    name = "content_knn"
+    uses_features = True
+    Config = ContentKNNConfig
+    config: ContentKNNConfig
+
+    @classmethod
+    def transform(cls, config: ContentKNNConfig) -> BaseTransform:
+        """Return what puts the merged item graph into a dataset."""
+        return Compose([ItemKNNGraph(config.k), MergeItemGraphs(config.modality_weights)])
+
+    def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
+        """Return the merged item graph."""
+        return {"item": semantic_adjacency(data)}
+
+    def solve(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Return whom every item speaks for ``[num_items, num_items]``."""
+        graph = inputs.graphs["item"]
+        parts = tuple(part.cpu().numpy() for part in (graph.weight, graph.col, graph.rowptr))
+        shape = (self.num_items, self.num_items)
+        matrix = scipy_package().sparse.csr_array(parts, shape=shape)
+        return sparse_buffers("nearest", matrix.T.tocsr())
+
+    def state_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Return the shapes of the matrix's parts."""
+        return sparse_shapes("nearest", self.num_items)
+
+    def fitted_scorer(self, inputs: Inputs) -> Scorer:
+        """Return the product of the interactions and the matrix."""
+        nearest = sparse_matrix("nearest", self.state_dict(), self.num_items)
+        return ProductScores(interaction_matrix(inputs), nearest, inputs.device)
