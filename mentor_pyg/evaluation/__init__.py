@@ -1,7 +1,7 @@
 """Full ranking of all items, in blocks: metrics by PyG, of all lists together, and by group."""
 
 from mentor_pyg.evaluation.accuracy import METRICS
-from mentor_pyg.evaluation.cold_start import hold_out_items
+from mentor_pyg.evaluation.cold_start import AmongItems, hold_out_items
 from mentor_pyg.evaluation.groups import (
     cold_items,
     interactions_by_popularity,
@@ -21,6 +21,7 @@ from mentor_pyg.evaluation.ranking import full_ranking, per_user_metrics, rankin
 __all__ = [
     "LIST_METRICS",
     "METRICS",
+    "AmongItems",
     "average_popularity",
     "cold_items",
     "coverage",

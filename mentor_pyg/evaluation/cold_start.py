@@ -12,12 +12,37 @@ from mentor_pyg.data import (
     INTERACTS,
     ITEM,
     REV_INTERACTS,
+    Scorer,
     edge_label_index,
     num_items,
 )
 from mentor_pyg.data.schema import is_recorded
 
-__all__ = ["hold_out_items"]
+__all__ = ["AmongItems", "hold_out_items"]
+
+
+class AmongItems:
+    """A scorer that ranks some items among each other, before all others.
+
+    Args:
+        scorer: What scores all items.
+        is_candidate: Which items can be recommended, bool ``[num_items]``, *e.g.* those of
+            :func:`~mentor_pyg.evaluation.cold_items`. All others come after them.
+    """
+
+    def __init__(self, scorer: Scorer, is_candidate: Tensor) -> None:
+        self.num_users, self.num_items = scorer.num_users, scorer.num_items
+        if is_candidate.shape != (self.num_items,) or is_candidate.dtype != torch.bool:
+            raise ValueError(
+                f"'is_candidate' needs to be bool of shape [{self.num_items}] (got "
+                f"{is_candidate.dtype} of shape {list(is_candidate.shape)})"
+            )
+        self._scorer, self._is_other = scorer, ~is_candidate
+
+    def scores(self, user: Tensor) -> Tensor:
+        """Return the scores ``[batch, num_items]`` of all items for some users ``[batch]``."""
+        scores = self._scorer.scores(user)
+        return scores.masked_fill(self._is_other.to(scores.device), torch.finfo(scores.dtype).min)
 
 
 def hold_out_items(

@@ -143,7 +143,7 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, plan: Plan, 
                 run,
                 settings=settings["settings"],
                 config=config,
-                source=None if cell.entry.without else plan.data[cell.data],
+                source=None if cell.entry.without or cell.entry.missing else plan.data[cell.data],
                 on_epoch=watch,
             )
         result = {**metrics, **_ranked(cell, run, data, config.k)}

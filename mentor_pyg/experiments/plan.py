@@ -16,7 +16,7 @@ from mentor_pyg.dependencies import require
 from mentor_pyg.models import MODELS, Recommender
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import TrainingConfig
-from mentor_pyg.transforms import RemoveModalities
+from mentor_pyg.transforms import DropFeatures, RemoveModalities
 from mentor_pyg.typing import Modality
 
 __all__ = ["Entry", "Plan", "Space", "read_plan"]
@@ -38,6 +38,9 @@ class Entry:
     """The names of the datasets that it is trained on."""
     without: tuple[Modality, ...] = ()
     """The modalities that are taken from these first."""
+    missing: Mapping[str, Any] = field(default_factory=dict)
+    """The arguments of :class:`~mentor_pyg.transforms.DropFeatures`, which is applied after that;
+    none for all features that there are."""
     base: Entry | None = None
     """What it is a variant of, whose settings it has but for its own."""
 
@@ -48,7 +51,8 @@ class Entry:
 
     def reads(self, data: HeteroData) -> HeteroData:
         """Return a dataset as the model gets it."""
-        return RemoveModalities(self.without)(data) if self.without else data
+        data = RemoveModalities(self.without)(data) if self.without else data
+        return DropFeatures(**self.missing)(data) if self.missing else data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +173,7 @@ def _entries(
     where: str, label: str, values: Any, common: Mapping[str, Any], data: tuple[str, ...]
 ) -> list[Entry]:
     """Return a model and its variants."""
-    known = ("model", "settings", "training", "search", "data", "without", "variants")
+    known = ("model", "settings", "training", "search", "data", "without", "missing", "variants")
     values = _mapping(where, values or {}, known)
     try:
         training = {**common, **(values.get("training") or {})}
@@ -181,11 +185,13 @@ def _entries(
             space=_space(values.get("search") or {}),
             data=tuple(values.get("data") or data),
             without=_names(values.get("without")),
+            missing=_missing(values.get("missing")),
         )
         entries = [entry]
         for name, changes in (values.get("variants") or {}).items():
             changes = dict(changes)
             without = _names(changes.pop("without", entry.without))
+            missing = _missing(changes.pop("missing", entry.missing))
             _space({key: [value] for key, value in changes.items()})  # Checks the keys.
             parts: dict[str, dict[str, Any]] = {"settings": {}, "training": {}}
             for key, value in changes.items():
@@ -197,6 +203,7 @@ def _entries(
                 model=entry.model,
                 data=entry.data,
                 without=without,
+                missing=missing,
                 base=entry,
                 **parts,
             )
@@ -225,6 +232,13 @@ def _names(values: Any) -> tuple[str, ...]:
     if isinstance(values, str):
         raise ValueError(f"'without' needs a list of modalities (got {values!r})")
     return tuple(map(str, values or ()))
+
+
+def _missing(values: Any) -> Mapping[str, Any]:
+    found = _mapping("'missing'", values or {}, ("share", "by", "seed"))
+    if found:
+        DropFeatures(**found)
+    return found
 
 
 def _label(text: str) -> str:

@@ -98,6 +98,8 @@ def _described(entry: Entry) -> dict[str, Any]:
     """Return what a search is of, as JSON has it."""
     names = ("model", "settings", "training", "space", "without")
     parts = {name: getattr(entry, name) for name in names}
+    if entry.missing:
+        parts["missing"] = entry.missing
     described: dict[str, Any] = json.loads(json.dumps(parts))
     return described
 

@@ -1,5 +1,6 @@
 """HeteroData -> HeteroData: splits, item nearest-neighbour graphs and their merge."""
 
+from mentor_pyg.transforms.drop_features import DropFeatures
 from mentor_pyg.transforms.item_knn_graph import ItemKNNGraph
 from mentor_pyg.transforms.join_splits import JoinSplits
 from mentor_pyg.transforms.merge_item_graphs import MergeItemGraphs
@@ -7,6 +8,7 @@ from mentor_pyg.transforms.random_interaction_split import RandomInteractionSpli
 from mentor_pyg.transforms.remove_modalities import RemoveModalities
 
 __all__ = [
+    "DropFeatures",
     "ItemKNNGraph",
     "JoinSplits",
     "MergeItemGraphs",

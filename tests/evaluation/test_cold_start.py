@@ -4,7 +4,8 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import edge_label_index, num_items, validate_data
 from mentor_pyg.datasets import SyntheticMultimodal
-from mentor_pyg.evaluation import cold_items, hold_out_items
+from mentor_pyg.evaluation import AmongItems, cold_items, hold_out_items, recall_by_item_group
+from mentor_pyg.models import BPRMF
 from mentor_pyg.transforms import ItemKNNGraph
 
 SPLITS = ("train", "val", "test")
@@ -94,3 +95,17 @@ def test_item_graphs_are_made_again_and_not_renumbered(data: HeteroData) -> None
 def test_a_share_that_cannot_be_is_refused(data: HeteroData, share: float) -> None:
     with pytest.raises(ValueError, match="'share' needs"):
         hold_out_items(data, share)
+
+
+def test_items_are_ranked_among_each_other(data: HeteroData) -> None:
+    whole = hold_out_items(data, 0.4)[1]
+    is_cold = cold_items(whole)
+    scorer = BPRMF.from_data(whole).encode(whole)
+    among = AmongItems(scorer, is_cold)
+    before, after = (one.scores(torch.arange(60)) for one in (scorer, among))
+    assert torch.equal(before[:, is_cold], after[:, is_cold])
+    assert is_cold[after.topk(int(is_cold.sum())).indices].all()
+    recall = recall_by_item_group(among, whole, is_cold, "test", int(is_cold.sum()))
+    assert next(iter(recall.values())).tolist() == [0.0, 1.0]
+    with pytest.raises(ValueError, match=r"'is_candidate' needs to be bool of shape \[80\]"):
+        AmongItems(scorer, is_cold.long())

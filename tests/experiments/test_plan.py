@@ -2,8 +2,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from mentor_pyg.data import presence
+from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.experiments import read_plan
+from mentor_pyg.transforms import DropFeatures
 
 Write = Callable[..., Path]
 
@@ -46,6 +50,24 @@ def test_variants_without_modalities(write_plan: Write) -> None:
     plan = read_plan(write_plan(("popularity: {}", own)))
     found = {label: entry.without for label, entry in plan.models.items() if "mgcn" in label}
     assert found == {"mgcn": ("visual",), "mgcn-blind": (), "mgcn-same": ("visual",)}
+
+
+def test_variants_with_features_missing(write_plan: Write) -> None:
+    variants = "half: {missing: {share: 0.5, by: unpopular}}, none: {missing: {}}"
+    own = (
+        f"mgcn: {{missing: {{share: 0.25}}, variants: {{{variants}, same: {{training.lr: 0.5}}}}}}"
+    )
+    plan = read_plan(write_plan(("popularity: {}", own)))
+    data = SyntheticMultimodal("tiny")[0]
+    lacking = {
+        label: int((~presence(entry.reads(data), "visual")).sum())
+        for label, entry in plan.models.items()
+        if "mgcn" in label
+    }
+    assert lacking == {"mgcn": 20, "mgcn-half": 40, "mgcn-none": 0, "mgcn-same": 20}
+    unpopular = plan.models["mgcn-half"].reads(data)
+    expected = DropFeatures(0.5, "unpopular")(data)
+    assert torch.equal(presence(unpopular, "visual"), presence(expected, "visual"))
 
 
 def test_only_takes_models_with_their_variants(write_plan: Write) -> None:
@@ -110,6 +132,9 @@ def test_seeds_default_to_five(write_plan: Write) -> None:
             "there are two models a-b; give one another label",
         ),
         ("popularity: {}", "popularity: {without: visual}", "'without' needs a list of modalities"),
+        ("popularity: {}", "popularity: {missing: {share: 2}}", "popularity: 'share' needs to be"),
+        ("popularity: {}", "popularity: {missing: {rate: 1}}", r"'missing' has \['rate'\], but"),
+        ("popularity: {}", "popularity: {missing: 0.5}", "'missing' needs to be a mapping"),
         ("popularity: {}", "popularity: 3", r"popularity needs to be a mapping \(got a int\)"),
     ],
 )
