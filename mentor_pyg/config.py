@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import enum
 import math
 import numbers
@@ -82,7 +83,9 @@ class Config:
         """
         known = [field.name for field in dataclasses.fields(cls)]
         if unknown := sorted(set(values).difference(known)):
-            raise ValueError(f"{cls.__name__} has no settings {unknown}; it has {known}")
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            meant = f"; '{unknown[0]}' may be '{near[0]}'" if near else ""
+            raise ValueError(f"{cls.__name__} has no settings {unknown}; it has {known}{meant}")
         return cls(**values)
 
 
