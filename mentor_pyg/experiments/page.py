@@ -46,7 +46,14 @@ th[scope=row] { font-weight: normal; }
 th:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
 img { max-width: 100%; background: white; }
 pre { overflow-x: auto; padding: .5rem; border: 1px solid #8886; }
-@media print { body { max-width: none; font-size: 11px; } section { break-inside: avoid; } }
+@media print {
+  body { max-width: none; font-size: 11px; }
+  section { break-inside: avoid; }
+  .wide { overflow: visible; }
+  table { font-size: 9px; }
+  th, td { padding: .15rem .35rem; }
+  th:first-child { position: static; }
+}
 """
 
 
