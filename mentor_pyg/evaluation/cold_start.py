@@ -103,7 +103,6 @@ def _reordered(data: HeteroData, splits: dict[str, Tensor], cold: Tensor) -> Het
     found = _with_items(data, order)
     store = found[INTERACTS]
     kept = is_warm[splits["train"][1]].nonzero().flatten()
-    kept = kept[_by_user(moved["train"][:, kept])]
     for name in store.edge_attrs():
         store[name] = moved["train"][:, kept] if name == "edge_index" else store[name][kept]
     for split, cold_ones in (("val", of_cold[:, ~is_test]), ("test", of_cold[:, is_test])):
