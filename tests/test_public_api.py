@@ -32,8 +32,8 @@ NAMES = {
         InteractionFolder SYNTHETIC_SIZES SyntheticMultimodal SyntheticSize
     """,
     "mentor_pyg.evaluation": """
-        LIST_METRICS METRICS average_popularity cold_items coverage full_ranking gini
-        interactions_by_popularity items_by_popularity novelty per_user_metrics
+        AmongItems LIST_METRICS METRICS average_popularity cold_items coverage full_ranking gini
+        hold_out_items interactions_by_popularity items_by_popularity novelty per_user_metrics
         ranking_metrics recall_by_item_group users_by_activity
     """,
     "mentor_pyg.experiments": """
@@ -53,7 +53,8 @@ NAMES = {
         gaussian_alignment_loss info_nce moments softmax_loss softmax_unavailable
     """,
     "mentor_pyg.models": """
-        BM3 BM3Config BPRMF BPRMFConfig COHESION COHESIONConfig CapturedStep Draws
+        BM3 BM3Config BPRMF BPRMFConfig COHESION COHESIONConfig CapturedStep ContentKNN
+        ContentKNNConfig Draws extend
         DualGNN DualGNNConfig EASE EASEConfig FREEDOM FREEDOMConfig FittedModel GRCN
         GRCNConfig GUME GUMEConfig ItemKNN ItemKNNConfig LATTICE LATTICEConfig LayerGCN
         LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MENTORPlus MENTORPlusConfig
@@ -79,7 +80,7 @@ NAMES = {
         Fit Hook RunFolder TrainingConfig train
     """,
     "mentor_pyg.transforms": """
-        ItemKNNGraph JoinSplits MergeItemGraphs RandomInteractionSplit RemoveModalities
+        DropFeatures ItemKNNGraph JoinSplits MergeItemGraphs RandomInteractionSplit RemoveModalities
     """,
 }
 NAMES_OF = {package: set(names.split()) for package, names in NAMES.items()}
