@@ -80,7 +80,8 @@ NAMES = {
         Fit Hook RunFolder TrainingConfig train
     """,
     "mentor_pyg.transforms": """
-        DropFeatures ItemKNNGraph JoinSplits MergeItemGraphs RandomInteractionSplit RemoveModalities
+        DropFeatures FillMissing ItemKNNGraph JoinSplits MergeItemGraphs RandomInteractionSplit
+        RemoveModalities
     """,
 }
 NAMES_OF = {package: set(names.split()) for package, names in NAMES.items()}

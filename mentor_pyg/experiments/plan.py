@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, Config, Count
 from mentor_pyg.datasets.sources import SYNTHETIC
@@ -16,7 +17,7 @@ from mentor_pyg.dependencies import require
 from mentor_pyg.models import MODELS, Recommender
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import TrainingConfig
-from mentor_pyg.transforms import DropFeatures, RemoveModalities
+from mentor_pyg.transforms import DropFeatures, FillMissing, RemoveModalities
 from mentor_pyg.typing import Modality
 
 __all__ = ["Entry", "Plan", "Space", "read_plan"]
@@ -39,8 +40,8 @@ class Entry:
     without: tuple[Modality, ...] = ()
     """The modalities that are taken from these first."""
     missing: Mapping[str, Any] = field(default_factory=dict)
-    """The arguments of :class:`~mentor_pyg.transforms.DropFeatures`, which is applied after that;
-    none for all features that there are."""
+    """The arguments of :class:`~mentor_pyg.transforms.DropFeatures`, which is applied after that,
+    and under ``"fill"`` that of :class:`~mentor_pyg.transforms.FillMissing`, if that is."""
     base: Entry | None = None
     """What it is a variant of, whose settings it has but for its own."""
 
@@ -52,7 +53,9 @@ class Entry:
     def reads(self, data: HeteroData) -> HeteroData:
         """Return a dataset as the model gets it."""
         data = RemoveModalities(self.without)(data) if self.without else data
-        return DropFeatures(**self.missing)(data) if self.missing else data
+        for transform in _gaps(self.missing):
+            data = transform(data)
+        return data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,10 +238,16 @@ def _names(values: Any) -> tuple[str, ...]:
 
 
 def _missing(values: Any) -> Mapping[str, Any]:
-    found = _mapping("'missing'", values or {}, ("share", "by", "seed"))
-    if found:
-        DropFeatures(**found)
+    found = _mapping("'missing'", values or {}, ("share", "by", "seed", "fill"))
+    _gaps(found)  # Raises where one is wrong.
     return found
+
+
+def _gaps(missing: Mapping[str, Any]) -> list[BaseTransform]:
+    """Return what makes the gaps of ``missing``, and what fills them."""
+    gaps = {name: value for name, value in missing.items() if name != "fill"}
+    found: list[BaseTransform] = [DropFeatures(**gaps)] if gaps else []
+    return [*found, FillMissing(missing["fill"])] if "fill" in missing else found
 
 
 def _label(text: str) -> str:

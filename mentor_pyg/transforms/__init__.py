@@ -1,6 +1,7 @@
 """HeteroData -> HeteroData: splits, item nearest-neighbour graphs and their merge."""
 
 from mentor_pyg.transforms.drop_features import DropFeatures
+from mentor_pyg.transforms.fill_missing import FillMissing
 from mentor_pyg.transforms.item_knn_graph import ItemKNNGraph
 from mentor_pyg.transforms.join_splits import JoinSplits
 from mentor_pyg.transforms.merge_item_graphs import MergeItemGraphs
@@ -9,6 +10,7 @@ from mentor_pyg.transforms.remove_modalities import RemoveModalities
 
 __all__ = [
     "DropFeatures",
+    "FillMissing",
     "ItemKNNGraph",
     "JoinSplits",
     "MergeItemGraphs",

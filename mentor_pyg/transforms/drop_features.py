@@ -14,13 +14,12 @@ from mentor_pyg.data import (
     ITEM,
     edge_label_index,
     feature_key,
-    knn_edge_type,
     modalities,
     num_items,
     presence,
     presence_key,
 )
-from mentor_pyg.data.schema import is_recorded
+from mentor_pyg.transforms.item_knn_graph import drop_knn_graph
 from mentor_pyg.transforms.merge_item_graphs import drop_merged_graph
 
 __all__ = ["DropFeatures"]
@@ -62,14 +61,7 @@ class DropFeatures(BaseTransform):
         drop_merged_graph(data)
         generator = torch.Generator().manual_seed(self.seed)
         for modality in modalities(data):
-            kind = knn_edge_type(modality)
-            if kind in data.edge_types:
-                if not is_recorded(data, kind):
-                    raise ValueError(
-                        f"'data' has an item graph of your own, {kind}, made of features that are "
-                        f"to go; take it out first"
-                    )
-                del data[kind]
+            drop_knn_graph(data, modality)
             has = presence(data, modality).clone()
             order = self._order(data, generator).to(has.device)
             order = order[has[order]]

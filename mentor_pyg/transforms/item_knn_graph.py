@@ -23,7 +23,7 @@ from mentor_pyg.transforms.item_graph_cache import cached_knn_graph
 from mentor_pyg.transforms.merge_item_graphs import drop_merged_graph
 from mentor_pyg.typing import Modality
 
-__all__ = ["ItemKNNGraph", "check_num_neighbours"]
+__all__ = ["ItemKNNGraph", "check_num_neighbours", "drop_knn_graph"]
 
 _logger = logging.getLogger(__name__)
 
@@ -37,6 +37,22 @@ def check_num_neighbours(k: object) -> int:
     if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
         raise ValueError(f"'k' needs to be a positive integer, or one per modality (got {k!r})")
     return int(k)
+
+
+def drop_knn_graph(data: HeteroData, modality: Modality) -> None:
+    """Remove the graph that a transform made of a modality's features, which are to change.
+
+    Raises:
+        ValueError: If it is one of somebody's own.
+    """
+    kind = knn_edge_type(modality)
+    if kind in data.edge_types:
+        if not is_recorded(data, kind):
+            raise ValueError(
+                f"'data' has an item graph of your own, {kind}, made of features that are to "
+                f"change; take it out first"
+            )
+        del data[kind]
 
 
 @functional_transform("item_knn_graph")

@@ -178,6 +178,7 @@ def test_points_come_in_the_order_of_the_search_seed(write_plan: Write, tmp_path
     [
         ("trials: 4", "trials: 5", "trials"),
         ("settings.k: [5, 20]", "settings.k: [5, 10]", "searched"),
+        ("  item_knn:", "  item_knn:\n    missing: {share: 0.5}", "data', 'searched"),
     ],
 )
 def test_another_plan_needs_another_folder(
