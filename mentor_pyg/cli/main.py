@@ -56,6 +56,11 @@ COMMANDS = {
         "the same for a plan's models with variants alone",
     ),
     "models": _Command("[NAME]", "list the models and shipped configs, or the settings of one"),
+    "features": _Command(
+        "text|image|audio|columns|array DIR [--items FILE] [--columns NAME,...]\n"
+        "       [--files FOLDER] [--array FILE] [--model NAME] [--force]",
+        "make item features of texts, images, sounds, columns or an array",
+    ),
     "data": _Command("DIR", "say what a data folder holds, and what is wrong with it"),
 }
 """The subcommands; each is in the module of its name, as ``add_arguments`` and ``run``."""

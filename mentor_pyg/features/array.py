@@ -1,0 +1,113 @@
+"""Features that the user has already, as an array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from mentor_pyg.dependencies import require
+from mentor_pyg.features.writing import Features, UnusableError
+
+__all__ = ["ArrayRows"]
+
+_IDS = ("item", "item_id", "itemID", "id", "ids")
+
+
+class ArrayRows:
+    """Rows of an array, given to items by their ids.
+
+    Args:
+        path: A ``.npy`` array, a ``.npz`` or ``.safetensors`` file with one array and, if it
+            likes, a vector of ids, or a ``.parquet`` file with a column of ids and one of lists.
+        ids: The original ids of the items, or their numbers.
+        file_ids: The ids of the array's rows, one a line in a text file; by default those in the
+            file, and else the rows are in the order of the items.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If it is Parquet, and pyarrow is not installed.
+        ValueError: If it holds no such array, or the ids do not fit.
+    """
+
+    def __init__(self, path: Path, ids: Sequence[str], file_ids: Path | None = None) -> None:
+        for one in (path, file_ids):
+            if one is not None and not one.is_file():
+                raise FileNotFoundError(f"there is no file {one}")
+        try:
+            self.rows, own = _read(path)
+        except (ValueError, OSError, KeyError, safetensors.SafetensorError) as error:
+            raise ValueError(f"{path} cannot be read as an array: {error}") from error
+        if self.rows.ndim != 2 or not self.rows.shape[1] or self.rows.dtype.kind not in "fiu":
+            raise ValueError(
+                f"{path} needs numbers of the shape [rows, channels] (got {self.rows.dtype} of "
+                f"shape {list(self.rows.shape)})"
+            )
+        named = file_ids.read_text(encoding="utf-8-sig").splitlines() if file_ids else own
+        if named is None and len(self.rows) != len(ids):
+            raise ValueError(
+                f"{path} needs a row for each of the {len(ids)} items (got {len(self.rows)}), or "
+                f"the ids of its rows with --ids"
+            )
+        if named is not None and (len(named) != len(self.rows) or len(set(named)) < len(named)):
+            raise ValueError(
+                f"{file_ids or path} needs {len(self.rows)} different ids, one for each row of "
+                f"{path} (got {len(named)}, {len(set(named))} of them different)"
+            )
+        place = {one: row for row, one in enumerate(named if named is not None else ids)}
+        self._row = [place.get(str(one)) for one in ids]
+        if all(row is None for row in self._row):
+            raise ValueError(
+                f"none of the ids of {file_ids or path}, such as {next(iter(place))!r}, is one of "
+                f"an item, such as {ids[0]!r}"
+            )
+
+    def read(self, item: int) -> Features:
+        """Return the row of an item ``[channels]``.
+
+        Raises:
+            UnusableError: If it has none.
+        """
+        row = self._row[item]
+        if row is None:
+            raise UnusableError("there is no row for it")
+        return np.asarray(self.rows[row], dtype=np.float32)
+
+    def __call__(self, rows: list[Features]) -> Features:
+        """Return the rows as one array ``[n, channels]``."""
+        return np.stack(rows)
+
+
+def _read(path: Path) -> tuple[Any, list[str] | None]:
+    """Return the array of a file, and the ids of its rows if it has them."""
+    if path.suffix == ".npy":
+        return np.load(path, mmap_mode="r", allow_pickle=False), None
+    if path.suffix in (".npz", ".safetensors"):
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+        else:
+            arrays = safetensors.numpy.load_file(path)
+        tables = [name for name, one in arrays.items() if one.ndim == 2]
+        if len(tables) != 1:
+            raise ValueError(f"it needs one array of two dimensions (got {len(tables)})")
+        ids = next((arrays[name] for name in _IDS if name in arrays), None)
+        return arrays[tables[0]], None if ids is None else [str(one) for one in ids.tolist()]
+    if path.suffix == ".parquet":
+        parquet: Any = require("pyarrow.parquet", extra="parquet", purpose="Reading Parquet")
+        table = parquet.read_table(path)
+        names = [name for name in _IDS if name in table.column_names]
+        others = [name for name in table.column_names if name not in names]
+        if len(names) != 1 or len(others) != 1:
+            raise ValueError(
+                f"it needs a column {' or '.join(_IDS)}, and one of lists (it has "
+                f"{table.column_names})"
+            )
+        return np.array(table.column(others[0]).to_pylist()), [
+            str(one) for one in table.column(names[0]).to_pylist()
+        ]
+    raise ValueError("its name needs to end in .npy, .npz, .safetensors or .parquet")

@@ -1,0 +1,67 @@
+"""Features of texts, by a sentence transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mentor_pyg.dependencies import require
+from mentor_pyg.features.models import state_sha256
+from mentor_pyg.features.writing import Features, UnusableError
+
+__all__ = ["TEXT_MODEL", "TextEncoder", "joined_text"]
+
+TEXT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+_MOST_CHARACTERS = 100_000
+"""What comes after these is not read; models cut texts much earlier."""
+
+
+def joined_text(values: Sequence[Any]) -> str:
+    """Return the texts of an item as one.
+
+    Raises:
+        UnusableError: If there is none.
+    """
+    parts = [str(value)[:_MOST_CHARACTERS].strip() for value in values if value is not None]
+    text = "\n".join(part for part in parts if part)
+    if not text:
+        raise UnusableError("there is no text")
+    return text[:_MOST_CHARACTERS]
+
+
+class TextEncoder:
+    """Embeds texts by a model of the sentence-transformers library.
+
+    Args:
+        model: The name of a model on the Hugging Face Hub, or a folder that holds one.
+        device: Where it runs.
+
+    Raises:
+        ImportError: If sentence-transformers is not installed.
+        ValueError: If the model cannot be loaded.
+    """
+
+    def __init__(self, model: str = TEXT_MODEL, device: str = "cpu") -> None:
+        library: Any = require("sentence_transformers", extra="text", purpose="Embedding texts")
+        try:
+            self.model = library.SentenceTransformer(model, device=device)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"'model' {model!r} cannot be loaded: {error}; give a folder that holds one, or "
+                f"a name of the Hugging Face Hub where that can be reached"
+            ) from error
+        self.model.eval()
+        self.about = {
+            "model": model,
+            "sha256": state_sha256(self.model),
+            "sentence_transformers": library.__version__,
+        }
+
+    def __call__(self, texts: list[str]) -> Features:
+        """Return the features ``[num_texts, channels]``."""
+        found = self.model.encode(
+            texts, batch_size=len(texts), convert_to_numpy=True, show_progress_bar=False
+        )
+        return np.asarray(found, dtype=np.float32)

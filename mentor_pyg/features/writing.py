@@ -1,0 +1,208 @@
+"""Features of items, made in batches, to a file that is there when it is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mentor_pyg.data import check_modality_name
+from mentor_pyg.datasets.feature_file import MODALITY_ALIASES, find_feature_files
+from mentor_pyg.dependencies import require
+from mentor_pyg.files import replaced_whole
+
+__all__ = ["Features", "Report", "UnusableError", "feature_path", "write_features"]
+
+Features = npt.NDArray[np.float32]
+
+
+class UnusableError(ValueError):
+    """What an item has cannot be made features of; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What came of the items.
+
+    Args:
+        path: The feature file, ``[num_items, channels]`` in float32, NaN for items that lack it.
+        shape: Its shape.
+        missing: Of every item without features, by its number, why.
+        about: What the features were made by and of.
+        seconds: How long it took, since this start.
+    """
+
+    path: Path
+    shape: tuple[int, int]
+    missing: Mapping[int, str]
+    about: Mapping[str, Any]
+    seconds: float
+
+
+def feature_path(folder: Path, name: str, *, force: bool) -> Path:
+    """Return the feature file of a modality in a data folder, which may be written.
+
+    Args:
+        folder: The data folder.
+        name: The modality, as files call it: ``"text"``, ``"image"``, ``"audio"`` or another.
+        force: Whether a file that is there may be replaced.
+
+    Raises:
+        FileExistsError: If the modality has a file, which may not be replaced.
+        ValueError: If the name cannot be one.
+    """
+    modality = MODALITY_ALIASES.get(name, name)
+    check_modality_name(modality, "'name'")
+    path = folder / f"{name}_feat.npy"
+    there = find_feature_files(folder).get(modality)
+    if there is not None and not (force and there == path):
+        mend = "give --force to replace it" if there == path else "move it away first"
+        raise FileExistsError(f"{there} exists; {mend}")
+    return path
+
+
+def write_features(
+    path: Path,
+    num_items: int,
+    read: Callable[[int], Any],
+    encode: Callable[[list[Any]], Features],
+    about: Mapping[str, Any],
+    *,
+    batch_size: int = 64,
+) -> Report:
+    """Make the features of all items, a batch at a time.
+
+    Interrupted and called again with the same ``about``, it goes on after the last whole batch;
+    with another one it starts anew. Until all items are done nothing is at ``path``, or what was.
+
+    Args:
+        path: The ``.npy`` file; the report goes beside it, as ``<name>_report.json``.
+        num_items: The number of items.
+        read: Gives what an item has, or raises :class:`UnusableError` with the reason why not.
+        encode: Makes features ``[n, channels]`` of what ``n`` items have.
+        about: What the features are made by and of, as JSON has it.
+        batch_size: Items at a time.
+
+    Raises:
+        OSError: If another process is at it, or the file cannot be written.
+        ValueError: If no item has any, or ``batch_size`` is not positive.
+    """
+    if batch_size < 1:
+        raise ValueError(f"'batch_size' needs to be positive (got {batch_size})")
+    filelock = require("filelock", extra="train", purpose="Writing features")
+    start = time.perf_counter()
+    about = json.loads(json.dumps({**about, "num_items": num_items, "batch_size": batch_size}))
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    try:
+        with lock:
+            work = _Work(path, num_items, about)
+            batches = range(work.done, num_items, batch_size)
+            for first in _progress(batches, path.name, num_items):
+                work.take(range(first, min(first + batch_size, num_items)), read, encode)
+            shape = work.finish()
+    except filelock.Timeout:
+        raise OSError(f"another process is writing {path}; wait until it is done") from None
+    report = Report(
+        path=path,
+        shape=shape,
+        missing=work.missing,
+        about=about,
+        seconds=time.perf_counter() - start,
+    )
+    with replaced_whole(path.with_name(path.name.replace("_feat.npy", "_report.json"))) as partial:
+        covered = num_items - len(report.missing)
+        text = {"shape": shape, "items_with_features": covered, "about": about}
+        reasons = {str(item): reason for item, reason in report.missing.items()}
+        partial.write_text(json.dumps({**text, "missing": reasons}, indent=2) + "\n")
+    return report
+
+
+class _Work:
+    """A feature file under way, and the journal of what is in it."""
+
+    def __init__(self, path: Path, num_items: int, about: Mapping[str, Any]) -> None:
+        self.path, self.num_items, self.about = path, num_items, about
+        self.partial = path.with_name(f".{path.name}.partial")
+        self.journal = path.with_name(f".{path.name}.partial.json")
+        self.done, self.missing = 0, dict[int, str]()
+        self.rows: Any = None
+        if self.journal.is_file() and self.partial.is_file():
+            before = json.loads(self.journal.read_text())
+            if before["about"] == about:
+                self.rows = np.lib.format.open_memmap(self.partial, mode="r+")
+                self.done = before["done"]
+                self.missing = {int(item): why for item, why in before["missing"].items()}
+
+    def take(
+        self, items: range, read: Callable[[int], Any], encode: Callable[[list[Any]], Features]
+    ) -> None:
+        """Make the features of some items."""
+        values, usable = [], []
+        for item in items:
+            try:
+                values.append(read(item))
+                usable.append(item)
+            except UnusableError as error:
+                self.missing[item] = str(error)
+        if values:
+            rows = np.asarray(encode(values), dtype=np.float32)
+            if self.rows is None:
+                shape = (self.num_items, rows.shape[1])
+                self.rows = np.lib.format.open_memmap(self.partial, "w+", np.float32, shape)
+                for first in range(0, self.num_items, 2**16):
+                    self.rows[first : first + 2**16] = np.nan
+            for item, row in zip(usable, rows, strict=True):
+                if not np.isfinite(row).all():
+                    self.missing[item] = "its features are not finite"
+                elif not row.any():
+                    self.missing[item] = "its features are all zero"
+                else:
+                    self.rows[item] = row
+        self.done = items.stop
+        if self.rows is not None:
+            self.rows.flush()
+            with replaced_whole(self.journal) as partial:
+                state = {"about": self.about, "done": self.done, "missing": self.missing}
+                partial.write_text(json.dumps(state))
+
+    def finish(self) -> tuple[int, int]:
+        """Put the whole file in its place, and return its shape."""
+        if self.rows is None or len(self.missing) == self.num_items:
+            self._remove()
+            some = next(iter(self.missing.values()), "there are no items")
+            raise ValueError(f"no item has features for {self.path}; of the first: {some}")
+        shape = self.rows.shape
+        self.rows = None
+        os.replace(self.partial, self.path)
+        self._remove()
+        return shape
+
+    def _remove(self) -> None:
+        self.rows = None
+        self.partial.unlink(missing_ok=True)
+        self.journal.unlink(missing_ok=True)
+
+
+def _progress(batches: range, name: str, num_items: int) -> Any:
+    """Return the batches, shown as they are done where somebody looks on."""
+    if not sys.stderr.isatty():
+        return batches
+    rich = require("rich", extra="train", purpose="Showing progress")
+    del rich
+    from rich.console import Console
+    from rich.progress import track
+
+    done = num_items and batches.start / num_items
+    return track(
+        batches,
+        description=f"{name}, from {done:.0%}" if done else name,
+        console=Console(stderr=True),
+    )

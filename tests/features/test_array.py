@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.numpy
+
+from mentor_pyg.features import ArrayRows, UnusableError
+
+IDS = ["a", "b", "c"]
+ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+
+def save(path: Path, rows: np.ndarray, ids: list[str] | None) -> Path:
+    if path.suffix == ".npy":
+        np.save(path, rows)
+    elif path.suffix == ".npz":
+        np.savez(path, x=rows, **({} if ids is None else {"ids": np.array(ids)}))
+    elif path.suffix == ".safetensors":
+        numbers = {} if ids is None else {"ids": np.array([int(one) for one in ids])}
+        safetensors.numpy.save_file({"x": rows, **numbers}, path)
+    else:
+        pd.DataFrame({"id": ids, "vector": rows.tolist()}).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors"])
+def test_without_ids_rows_are_in_the_order_of_the_items(tmp_path: Path, suffix: str) -> None:
+    found = ArrayRows(save(tmp_path / f"x{suffix}", ROWS, None), IDS)
+    assert [found.read(item).tolist() for item in range(3)] == ROWS.tolist()
+    with pytest.raises(ValueError, match="needs a row for each of the 2 items"):
+        ArrayRows(tmp_path / f"x{suffix}", IDS[:2])
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet"])
+def test_ids_in_the_file_say_whose_rows_they_are(tmp_path: Path, suffix: str) -> None:
+    found = ArrayRows(save(tmp_path / f"x{suffix}", ROWS, ["30", "10", "99"]), ["10", "20", "30"])
+    assert found.read(0).tolist() == [2, 3] and found.read(2).tolist() == [0, 1]
+    with pytest.raises(UnusableError, match="there is no row for it"):
+        found.read(1)
+    assert found([found.read(0), found.read(2)]).tolist() == [[2, 3], [0, 1]]
+
+
+def test_ids_in_a_file_of_their_own(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.npy", ROWS, None)
+    ids = tmp_path / "ids.txt"
+    ids.write_text("c\nx\na\n", encoding="utf-8-sig")
+    found = ArrayRows(path, IDS, ids)
+    assert found.read(0).tolist() == [4, 5] and found.read(2).tolist() == [0, 1]
+    for text in ("c\nx\n", "c\nx\nc\n"):
+        ids.write_text(text)
+        with pytest.raises(ValueError, match="needs 3 different ids, one for each row"):
+            ArrayRows(path, IDS, ids)
+    ids.write_text("x\ny\nz\n")
+    with pytest.raises(ValueError, match="none of the ids of .*, such as 'x', is one of an item"):
+        ArrayRows(path, IDS, ids)
+
+
+def test_refuses_what_is_no_matrix_of_numbers(tmp_path: Path) -> None:
+    for name, rows in (("flat", ROWS[0]), ("text", ROWS.astype(str)), ("empty", ROWS[:, :0])):
+        np.save(tmp_path / f"{name}.npy", rows)
+        with pytest.raises(ValueError, match=r"needs numbers of the shape \[rows, channels\]"):
+            ArrayRows(tmp_path / f"{name}.npy", IDS)
+    np.save(tmp_path / "pickled.npy", np.array([object()]), allow_pickle=True)
+    np.savez(tmp_path / "two.npz", a=ROWS, b=ROWS)
+    (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY")
+    (tmp_path / "x.txt").write_text("1 2")
+    for name in ("pickled.npy", "two.npz", "cut.npy", "x.txt"):
+        with pytest.raises(ValueError, match=rf"{name} cannot be read as an array"):
+            ArrayRows(tmp_path / name, IDS)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        ArrayRows(tmp_path / "none.npy", IDS)

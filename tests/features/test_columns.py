@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from mentor_pyg.features import ColumnEncoder, UnusableError
+
+
+def encoded(columns: dict[str, list[object]], **options: int) -> np.ndarray:
+    encoder = ColumnEncoder(columns, **options)
+    count = len(next(iter(columns.values())))
+    return encoder([{name: column[item] for name, column in columns.items()} for item in range(count)])
+
+
+def test_numbers_are_standardised_and_gaps_are_the_mean() -> None:
+    found = encoded({"price": ["1", "3", "", "5"]})
+    deviation = np.sqrt(8 / 3)
+    expected = [[-2 / deviation, 0], [0, 0], [0, 1], [2 / deviation, 0]]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert encoded({"same": [2, 2]}).tolist() == [[0, 0], [0, 0]]
+
+
+def test_categories_have_places_of_their_own_by_frequency() -> None:
+    found = encoded({"brand": ["b", "a", None, "b", "c", "a", "b"]}, most_categories=2)
+    assert found.tolist() == [
+        *([1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]),
+        *([0, 0, 0], [0, 1, 0], [1, 0, 0]),
+    ]
+
+
+def test_lists_have_a_one_for_each() -> None:
+    for values in ([["x", "y"], ["y"], []], ["x|y", " y ", ""]):
+        assert encoded({"tags": values}).tolist() == [[1, 1, 0], [1, 0, 0], [0, 0, 1]]  # y first
+
+
+def test_columns_stand_side_by_side() -> None:
+    found = encoded({"price": [1, 3], "brand": ["a", "b"]})
+    assert found.tolist() == [[-1, 0, 1, 0, 0], [1, 0, 0, 1, 0]]
+
+
+def test_an_item_without_any_value_has_no_features() -> None:
+    encoder = ColumnEncoder({"price": [1, None, 2], "brand": ["", "", "x"]})
+    assert encoder.read(0) == {"price": 1, "brand": ""}
+    with pytest.raises(UnusableError, match="no value in any column"):
+        encoder.read(1)
+    with pytest.raises(ValueError, match="the column 'brand' has no values"):
+        ColumnEncoder({"brand": ["", None]})

@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mentor_pyg.features import read_item_columns
+
+IDS = ["a", "007", "NA"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_rows_come_in_the_order_of_the_items(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"items{suffix}"
+    frame = pd.DataFrame(
+        {"id": ["NA", "x", "007"], "title": ["none, \"or\" so", "y", "é"], "price": ["1", "2", ""]}
+    )
+    if suffix == ".parquet":
+        frame.to_parquet(path)
+    elif suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in frame.to_dict("records")))
+    elif suffix == ".csv":
+        frame.to_csv(path, index=False, encoding="utf-8-sig", lineterminator="\r\n")
+    else:
+        path.write_text("\n".join("\t".join(r) for r in [list(frame), *frame.values.tolist()]))
+    table = read_item_columns(path, ["title", "price"], IDS)
+    assert table.columns["title"] == [None, "é", 'none, "or" so']
+    assert table.columns["price"] == [None, "", "1"]
+    assert table.unknown == 1
+    other = read_item_columns(path, ["title"], IDS)
+    assert other.sha256() != table.sha256() == read_item_columns(path, ["title", "price"], IDS).sha256()
+
+
+def test_lines_break_within_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text('id,title\na,"one\ntwo"\n')
+    assert read_item_columns(path, ["title"], IDS).columns["title"] == ["one\ntwo", None, None]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_a_row_without_end_is_an_error_not_a_full_memory(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mentor_pyg.features.table._BLOCK", 2**12)
+    path, long = tmp_path / f"items{suffix}", "x" * 2**16
+    text = json.dumps({"id": "a", "title": long})
+    separator = "," if suffix == ".csv" else "\t"
+    rows = f"id{separator}title\na{separator}{long}\nb{separator}c\n"
+    path.write_text(f"{text}\n{text}\n" if suffix == ".jsonl" else rows)
+    with pytest.raises(ValueError, match=rf"items\{suffix} cannot be read as a table of items"):
+        read_item_columns(path, ["title"], IDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title\nx\n", "needs a column of items, one of item, "),
+        ("id,name\na,x\n", r"has no column 'title'; it has \['id', 'name'\]"),
+        ("id,title\nb,x\n", "none of the 1 rows of .* needs ids such as 'a'"),
+        ("id,title\na,x\nb,x\na,y\n", "has the item 'a' 2 times; keep one row"),
+        ("id,title\na,x,y\n", "cannot be read as a table"),
+        ("", "cannot be read as a table"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_item_columns(path, ["title"], IDS)
+
+
+def test_needs_a_table(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="correct --items"):
+        read_item_columns(tmp_path / "items.csv", ["title"], IDS)
+    (tmp_path / "items.txt").write_text("id\n")
+    with pytest.raises(ValueError, match="needs to end in"):
+        read_item_columns(tmp_path / "items.txt", ["title"], IDS)

@@ -1,0 +1,134 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from mentor_pyg.features import Report, UnusableError, feature_path, write_features
+
+
+def read(item: int) -> int:
+    if item in (0, 5):
+        raise UnusableError(f"there is nothing of {item}")
+    return item
+
+
+def encode(items: list[int]) -> Any:
+    return np.array([[item, item**2, 1] for item in items], dtype=np.float32)
+
+
+def written(path: Path, **options: Any) -> Report:
+    given = {"read": read, "encode": encode, "about": {"model": "squares"}, "batch_size": 3}
+    return write_features(path, 10, **{**given, **options})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "text_feat.npy"
+
+
+def test_a_row_an_item_and_nan_for_those_without(path: Path) -> None:
+    report = written(path)
+    found = np.load(path)
+    assert report.shape == found.shape == (10, 3) and found.dtype == np.float32
+    for item in range(10):
+        if item in (0, 5):
+            assert np.isnan(found[item]).all()
+        else:
+            assert found[item].tolist() == [item, item**2, 1]
+    assert report.missing == {0: "there is nothing of 0", 5: "there is nothing of 5"}
+    text = json.loads((path.parent / "text_report.json").read_text())
+    assert text["missing"] == {"0": "there is nothing of 0", "5": "there is nothing of 5"}
+    assert (text["items_with_features"], text["shape"]) == (8, [10, 3])
+    assert text["about"]["model"] == "squares"
+    assert sorted(p.name for p in path.parent.iterdir() if "lock" not in p.name) == [
+        "text_feat.npy",
+        "text_report.json",
+    ]
+
+
+def test_rows_that_readers_would_take_for_none_are_reported(path: Path) -> None:
+    def strange(items: list[int]) -> Any:
+        rows = encode(items)
+        rows[[item == 3 for item in items]] = 0
+        rows[[item == 7 for item in items], 1] = np.inf
+        return rows
+
+    report = written(path, encode=strange)
+    assert report.missing[3] == "its features are all zero"
+    assert report.missing[7] == "its features are not finite"
+    assert np.isnan(np.load(path)[[3, 7]]).all()
+
+
+def interrupted(encode: Callable[..., Any], at: int) -> Callable[..., Any]:
+    def stop(items: list[int]) -> Any:
+        if at in items:
+            raise KeyboardInterrupt
+        return encode(items)
+
+    return stop
+
+
+def test_goes_on_after_the_last_whole_batch(path: Path) -> None:
+    path.write_bytes(b"what was there")
+    with pytest.raises(KeyboardInterrupt):
+        written(path, encode=interrupted(encode, 7))
+    assert path.read_bytes() == b"what was there"
+    asked: list[int] = []
+
+    def counted(items: list[int]) -> Any:
+        asked.extend(items)
+        return encode(items)
+
+    report = written(path, encode=counted)
+    assert asked == [6, 7, 8, 9]
+    assert report.missing.keys() == {0, 5}
+    found = np.load(path)
+    assert found[1].tolist() == [1, 1, 1] and found[9].tolist() == [9, 81, 1]
+
+
+@pytest.mark.parametrize("change", [{"about": {"model": "cubes"}}, {"batch_size": 2}])
+def test_starts_anew_for_another_model(path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        written(path, encode=interrupted(encode, 7))
+    asked: list[int] = []
+
+    def cubes(items: list[int]) -> Any:
+        asked.extend(items)
+        return encode(items)[:, :2] ** 3
+
+    written(path, encode=cubes, **change)
+    assert asked == [1, 2, 3, 4, 6, 7, 8, 9]
+    assert np.load(path).shape == (10, 2)
+
+
+def test_no_features_at_all_are_an_error_and_leave_nothing(path: Path) -> None:
+    def nothing(item: int) -> int:
+        raise UnusableError("there is no text")
+
+    with pytest.raises(ValueError, match=r"no item has features for .*; of the first: there is no"):
+        written(path, read=nothing)
+    assert not [p for p in path.parent.iterdir() if "lock" not in p.name]
+
+
+def test_one_process_at_a_time(path: Path) -> None:
+    with (
+        FileLock(path.with_name(f".{path.name}.lock")),
+        pytest.raises(OSError, match="another process is writing"),
+    ):
+        written(path)
+
+
+def test_does_not_overwrite_unless_told(tmp_path: Path) -> None:
+    assert feature_path(tmp_path, "text", force=False) == tmp_path / "text_feat.npy"
+    np.save(tmp_path / "text_feat.npy", np.ones((2, 2)))
+    with pytest.raises(FileExistsError, match="text_feat.npy exists; give --force"):
+        feature_path(tmp_path, "text", force=False)
+    assert feature_path(tmp_path, "text", force=True) == tmp_path / "text_feat.npy"
+    with pytest.raises(FileExistsError, match=r"text_feat\.npy exists; move it away"):
+        feature_path(tmp_path, "textual", force=True)  # The same modality by another name.
+    with pytest.raises(ValueError, match="'name': the modality name needs to be"):
+        feature_path(tmp_path, "my text", force=False)
