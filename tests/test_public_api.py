@@ -43,6 +43,11 @@ NAMES = {
     "mentor_pyg.export": """
         EmbeddingTables
     """,
+    "mentor_pyg.features": """
+        ArrayRows AudioEncoder ColumnEncoder ImageEncoder ItemFiles ItemTable Report TextEncoder
+        UnusableError feature_path joined_text open_image open_sound read_item_columns
+        write_features
+    """,
     "mentor_pyg.graph": """
         Adjacency ItemLists Pruning common_edges interaction_adjacency knn_graph
         merge_item_graphs normalize_rows normalize_similarity normalize_symmetric pool_item_graphs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -30,7 +29,6 @@ def run(
     array: Path | None,
     ids: Path | None,
     model: str | None,
-    weights: Path | None,
     batch_size: int,
     device: str,
     force: bool,
@@ -46,7 +44,7 @@ def run(
     data = read_source(str(folder))
     raw_id, count = data[ITEM].get("raw_id"), num_items(data)
     known = [str(one) for one in (range(count) if raw_id is None else raw_id)]
-    given = _Given(folder, items, columns, files, array, ids, model, weights, device)
+    given = _Given(folder, items, columns, files, array, ids, model, device)
     read, encoder, about = _SOURCES[kind](given, known)
     about = {"kind": kind, **about, **getattr(encoder, "about", {})}
     _say(write_features(path, count, read, encoder, about, batch_size=batch_size), known)
@@ -62,7 +60,6 @@ class _Given(NamedTuple):
     array: Path | None
     ids: Path | None
     model: str | None
-    weights: Path | None
     device: str
 
     def path(self, name: str) -> Path:
@@ -125,7 +122,7 @@ def _of_images(given: _Given, known: list[str]) -> _Source:
     from mentor_pyg.features import ImageEncoder, open_image
 
     files = given.item_files(known)
-    encoder = given.encoder(partial(ImageEncoder, weights=given.weights))
+    encoder = given.encoder(ImageEncoder)
     return (lambda item: open_image(files.path(item))), encoder, {"files": files.sha256()}
 
 
@@ -195,9 +192,6 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     parser.add_argument("--array", type=Path | None, metavar="FILE", help="features that you have")
     parser.add_argument("--ids", type=Path | None, metavar="FILE", help="its rows' ids, one a line")
     parser.add_argument("--model", type=str | None, help="a model's name or folder; else the usual")
-    parser.add_argument(
-        "--weights", type=Path | None, metavar="FILE", help="weights of a timm model, safetensors"
-    )
     parser.add_argument("--batch_size", type=int, default=64, help="items at a time [64]")
     parser.add_argument("--device", type=str, default="cpu", help="where the model runs [cpu]")
     parser.add_argument("--force", action="store_true", help="replace features that are there")

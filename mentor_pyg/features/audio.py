@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mentor_pyg.dependencies import require
-from mentor_pyg.features.models import state_sha256
+from mentor_pyg.features.models import load_pretrained, state_sha256
 from mentor_pyg.features.writing import Features, UnusableError
 
 __all__ = ["AUDIO_MODEL", "AudioEncoder", "open_sound"]
@@ -58,14 +58,8 @@ class AudioEncoder:
 
     def __init__(self, model: str = AUDIO_MODEL, device: str = "cpu") -> None:
         library: Any = require("transformers", extra="audio", purpose="Embedding sound")
-        try:
-            self.extractor = library.AutoFeatureExtractor.from_pretrained(model)
-            self.model = library.AutoModel.from_pretrained(model)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"'model' {model!r} cannot be loaded: {error}; give a folder that holds one, or "
-                f"a name of the Hugging Face Hub where that can be reached"
-            ) from error
+        self.extractor = load_pretrained(library.AutoFeatureExtractor.from_pretrained, model)
+        self.model = load_pretrained(library.AutoModel.from_pretrained, model)
         self.device = torch.device(device)
         self.model = self.model.eval().to(self.device)
         self.rate = int(self.extractor.sampling_rate)

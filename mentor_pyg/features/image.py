@@ -1,4 +1,4 @@
-"""Features of images, by a model of timm."""
+"""Features of images, by a model of transformers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mentor_pyg.dependencies import require
-from mentor_pyg.features.models import state_sha256
+from mentor_pyg.features.models import load_pretrained, state_sha256
 from mentor_pyg.features.writing import Features, UnusableError
 
 __all__ = ["IMAGE_MODEL", "ImageEncoder", "open_image"]
 
-IMAGE_MODEL = "vit_base_patch16_224.augreg2_in21k_ft_in1k"
+IMAGE_MODEL = "openai/clip-vit-base-patch32"
 _MOST_PIXELS = 50_000_000
 """A larger image is not opened: a small file can hold one that fills the memory."""
 
@@ -38,57 +39,51 @@ def open_image(path: Path) -> Any:
                 return image.convert("RGB")
     except UnusableError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError) as error:
-        raise UnusableError(f"its image cannot be read ({type(error).__name__})") from error
-    except Exception as error:  # Pillow's decoders raise errors of many other kinds.
+    except Exception as error:  # Pillow's decoders raise errors of many kinds.
         raise UnusableError(f"its image cannot be read ({type(error).__name__})") from error
 
 
 class ImageEncoder:
-    """Embeds images by a model of the timm library, CLIP's image encoders among them.
+    """Embeds images by a model of the transformers library.
+
+    The features are what the model projects images to, where it does, as CLIP and SigLIP do; else
+    the mean of its last hidden states.
 
     Args:
-        model: The model's name in timm.
-        weights: A ``.safetensors`` file of its weights; by default those of the Hugging Face Hub.
+        model: The name of a model on the Hugging Face Hub, or a folder that holds one.
         device: Where it runs.
 
     Raises:
-        ImportError: If timm is not installed.
-        FileNotFoundError: If there is no such file of weights.
+        ImportError: If transformers is not installed.
         ValueError: If the model cannot be loaded.
     """
 
-    def __init__(
-        self, model: str = IMAGE_MODEL, weights: Path | None = None, device: str = "cpu"
-    ) -> None:
-        timm: Any = require("timm", extra="image", purpose="Embedding images")
-        if weights is not None and not (weights.is_file() and weights.suffix == ".safetensors"):
-            raise FileNotFoundError(
-                f"--weights needs a .safetensors file, from which no code runs (got {weights})"
-            )
-        given = {} if weights is None else {"file": str(weights)}
-        try:
-            self.model = timm.create_model(
-                model, pretrained=True, num_classes=0, pretrained_cfg_overlay=given or None
-            )
-        except Exception as error:  # timm and the Hub raise errors of many kinds.
-            raise ValueError(
-                f"'model' {model!r} cannot be loaded: {error}; give a name of timm and, where the "
-                f"Hugging Face Hub cannot be reached, a file of its weights with --weights"
-            ) from error
+    def __init__(self, model: str = IMAGE_MODEL, device: str = "cpu") -> None:
+        library: Any = require("transformers", extra="image", purpose="Embedding images")
+        # Of one backend, so that features do not depend on what else is installed.
+        self.processor = load_pretrained(
+            library.AutoImageProcessor.from_pretrained, model, backend="pil"
+        )
+        self.model = load_pretrained(library.AutoModel.from_pretrained, model)
         self.device = torch.device(device)
         self.model = self.model.eval().to(self.device)
-        config = timm.data.resolve_model_data_config(self.model)
-        self.transform = timm.data.create_transform(**config, is_training=False)
         self.about = {
             "model": model,
             "sha256": state_sha256(self.model),
-            "input": list(config["input_size"]),
-            "timm": timm.__version__,
+            "processor": self.processor.to_dict(),
+            "transformers": library.__version__,
         }
 
     def __call__(self, images: list[Any]) -> Features:
         """Return the features ``[num_images, channels]``."""
-        batch = torch.stack([self.transform(image) for image in images]).to(self.device)
+        inputs = self.processor(images, return_tensors="pt").to(self.device)
         with torch.inference_mode():
-            return np.asarray(self.model(batch).float().cpu())
+            return np.asarray(self._embedded(inputs).float().cpu())
+
+    def _embedded(self, inputs: Any) -> Tensor:
+        if hasattr(self.model, "get_image_features"):
+            found = self.model.get_image_features(**inputs)
+            projected: Tensor = getattr(found, "pooler_output", found)
+            return projected
+        states: Tensor = self.model(**inputs).last_hidden_state
+        return states.flatten(2).mean(dim=2) if states.dim() == 4 else states.mean(dim=1)

@@ -73,9 +73,9 @@ def read_item_columns(path: Path, columns: Sequence[str], ids: Sequence[str]) ->
             f"none of the {len(places)} rows of {path} is about an item of the data folder; its "
             f"column {names[0]} needs ids such as {next(iter(number), None)!r}"
         )
-    place, times = Counter(found).most_common(1)[0]
+    often, times = Counter(found).most_common(1)[0]
     if times > 1:
-        raise ValueError(f"{path} has the item {ids[place]!r} {times} times; keep one row of it")
+        raise ValueError(f"{path} has the item {ids[often]!r} {times} times; keep one row of it")
     values: dict[str, list[Any]] = {}
     for name in columns:
         of_items: list[Any] = [None] * len(ids)

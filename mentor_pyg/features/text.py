@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mentor_pyg.dependencies import require
-from mentor_pyg.features.models import state_sha256
+from mentor_pyg.features.models import load_pretrained, state_sha256
 from mentor_pyg.features.writing import Features, UnusableError
 
 __all__ = ["TEXT_MODEL", "TextEncoder", "joined_text"]
@@ -45,13 +45,7 @@ class TextEncoder:
 
     def __init__(self, model: str = TEXT_MODEL, device: str = "cpu") -> None:
         library: Any = require("sentence_transformers", extra="text", purpose="Embedding texts")
-        try:
-            self.model = library.SentenceTransformer(model, device=device)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"'model' {model!r} cannot be loaded: {error}; give a folder that holds one, or "
-                f"a name of the Hugging Face Hub where that can be reached"
-            ) from error
+        self.model = load_pretrained(library.SentenceTransformer, model, device=device)
         self.model.eval()
         self.about = {
             "model": model,

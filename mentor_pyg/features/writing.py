@@ -99,7 +99,8 @@ def write_features(
         raise ValueError(f"'batch_size' needs to be positive (got {batch_size})")
     filelock = require("filelock", extra="train", purpose="Writing features")
     start = time.perf_counter()
-    about = json.loads(json.dumps({**about, "num_items": num_items, "batch_size": batch_size}))
+    whole = {**about, "num_items": num_items, "batch_size": batch_size}
+    about = json.loads(json.dumps(whole, default=str))
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
     try:
         with lock:

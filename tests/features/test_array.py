@@ -15,7 +15,8 @@ def save(path: Path, rows: np.ndarray, ids: list[str] | None) -> Path:
     if path.suffix == ".npy":
         np.save(path, rows)
     elif path.suffix == ".npz":
-        np.savez(path, x=rows, **({} if ids is None else {"ids": np.array(ids)}))
+        arrays = {"x": rows} if ids is None else {"x": rows, "ids": np.array(ids)}
+        np.savez(path, **arrays)  # type: ignore[arg-type]
     elif path.suffix == ".safetensors":
         numbers = {} if ids is None else {"ids": np.array([int(one) for one in ids])}
         safetensors.numpy.save_file({"x": rows, **numbers}, path)
@@ -52,7 +53,7 @@ def test_ids_in_a_file_of_their_own(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="needs 3 different ids, one for each row"):
             ArrayRows(path, IDS, ids)
     ids.write_text("x\ny\nz\n")
-    with pytest.raises(ValueError, match="none of the ids of .*, such as 'x', is one of an item"):
+    with pytest.raises(ValueError, match=r"none of the ids of .*, such as 'x', is one of an item"):
         ArrayRows(path, IDS, ids)
 
 

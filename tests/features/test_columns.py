@@ -1,13 +1,16 @@
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pytest
 
 from mentor_pyg.features import ColumnEncoder, UnusableError
 
 
-def encoded(columns: dict[str, list[object]], **options: int) -> np.ndarray:
+def encoded(columns: Mapping[str, Sequence[object]], **options: int) -> np.ndarray:
     encoder = ColumnEncoder(columns, **options)
     count = len(next(iter(columns.values())))
-    return encoder([{name: column[item] for name, column in columns.items()} for item in range(count)])
+    items = [{name: column[item] for name, column in columns.items()} for item in range(count)]
+    return encoder(items)
 
 
 def test_numbers_are_standardised_and_gaps_are_the_mean() -> None:

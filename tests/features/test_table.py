@@ -13,7 +13,7 @@ IDS = ["a", "007", "NA"]
 def test_rows_come_in_the_order_of_the_items(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"items{suffix}"
     frame = pd.DataFrame(
-        {"id": ["NA", "x", "007"], "title": ["none, \"or\" so", "y", "é"], "price": ["1", "2", ""]}
+        {"id": ["NA", "x", "007"], "title": ['none, "or" so', "y", "é"], "price": ["1", "2", ""]}
     )
     if suffix == ".parquet":
         frame.to_parquet(path)
@@ -27,8 +27,8 @@ def test_rows_come_in_the_order_of_the_items(tmp_path: Path, suffix: str) -> Non
     assert table.columns["title"] == [None, "é", 'none, "or" so']
     assert table.columns["price"] == [None, "", "1"]
     assert table.unknown == 1
-    other = read_item_columns(path, ["title"], IDS)
-    assert other.sha256() != table.sha256() == read_item_columns(path, ["title", "price"], IDS).sha256()
+    again, other = (read_item_columns(path, c, IDS) for c in (["title", "price"], ["title"]))
+    assert again.sha256() == table.sha256() != other.sha256()
 
 
 def test_lines_break_within_quotes(tmp_path: Path) -> None:

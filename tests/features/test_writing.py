@@ -125,7 +125,7 @@ def test_one_process_at_a_time(path: Path) -> None:
 def test_does_not_overwrite_unless_told(tmp_path: Path) -> None:
     assert feature_path(tmp_path, "text", force=False) == tmp_path / "text_feat.npy"
     np.save(tmp_path / "text_feat.npy", np.ones((2, 2)))
-    with pytest.raises(FileExistsError, match="text_feat.npy exists; give --force"):
+    with pytest.raises(FileExistsError, match=r"text_feat.npy exists; give --force"):
         feature_path(tmp_path, "text", force=False)
     assert feature_path(tmp_path, "text", force=True) == tmp_path / "text_feat.npy"
     with pytest.raises(FileExistsError, match=r"text_feat\.npy exists; move it away"):

@@ -1,0 +1,84 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mentor_pyg.cli.main import main
+from mentor_pyg.datasets import InteractionFolder
+from tests.cli.conftest import copy_folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return copy_folder(tmp_path / "data")
+
+
+def run(*args: object) -> None:
+    main(["features", *map(str, args)])
+
+
+def test_columns_become_features_that_models_read(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = InteractionFolder(folder)[0]["item"].num_nodes
+    lines = [f"{item}\t{item * 2}\t{'ab'[item % 2]}" for item in range(count) if item != 3]
+    (folder / "items.tsv").write_text("\n".join(["itemID\tprice\tbrand", *lines]))
+    options = ("--items", folder / "items.tsv", "--columns", "price, brand", "--name", "facts")
+    run("columns", folder, *options)
+    said = capsys.readouterr().out
+    assert f"facts_feat.npy: {count - 1:,} of {count:,} items" in said and "5 wide" in said
+    assert "without: 1 items: it has no value in any column (3)" in said
+    data = InteractionFolder(folder)[0]
+    assert data["item"].x_facts.shape == (count, 5)
+    assert (~data["item"].has_facts).nonzero().flatten().tolist() == [3]
+    report = json.loads((folder / "facts_report.json").read_text())
+    assert report["about"]["kind"] == "columns" and list(report["missing"]) == ["3"]
+
+
+def test_an_array_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    count = InteractionFolder(folder)[0]["item"].num_nodes
+    rows = np.random.default_rng(0).normal(size=(count - 5, 3))
+    np.save(folder.parent / "mine.npy", rows)
+    ids = folder.parent / "ids.txt"
+    ids.write_text("\n".join(map(str, reversed(range(5, count)))))
+    run("array", folder, "--array", folder.parent / "mine.npy", "--ids", ids, "--name", "mine")
+    assert "without: 5 items: there is no row for it (0, 1, 2, 3, 4)" in capsys.readouterr().out
+    x = InteractionFolder(folder)[0]["item"].x_mine
+    np.testing.assert_allclose(x[5:].numpy(), rows[::-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["columns", "DIR"], "need --columns"),
+        (["columns", "DIR", "--columns", "price"], "need --items"),
+        (["array", "DIR"], "need --array"),
+        (["columns", "none", "--columns", "price"], "there is no data folder none"),
+        (["smell", "DIR"], "smell"),
+        (["array", "DIR", "--array", "ARRAY"], "visual_feat.npy exists|mine.npy needs a row"),
+        (["array", "DIR", "--array", "ARRAY", "--batch_size", "0"], "needs a row|batch_size"),
+    ],
+)
+def test_says_what_is_wrong(
+    folder: Path, args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(folder.parent / "mine.npy", np.ones((2, 2)))
+    known = {"DIR": str(folder), "ARRAY": str(folder.parent / "mine.npy")}
+    with pytest.raises(SystemExit) as raised:
+        run(*(known.get(arg, arg) for arg in args))
+    assert raised.value.code == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert any(part in error for part in message.split("|"))
+
+
+def test_does_not_overwrite_unless_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    count = InteractionFolder(folder)[0]["item"].num_nodes
+    np.save(folder.parent / "mine.npy", np.ones((count, 2)))
+    options = ("--array", folder.parent / "mine.npy", "--name", "mine")
+    run("array", folder, *options)
+    with pytest.raises(SystemExit):
+        run("array", folder, *options)
+    assert "mine_feat.npy exists; give --force" in capsys.readouterr().err
+    run("array", folder, *options, "--force")

@@ -1,0 +1,120 @@
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mentor_pyg.features import ImageEncoder, UnusableError, open_image
+
+transformers: Any = pytest.importorskip("transformers")
+pillow: Any = pytest.importorskip("PIL.Image")
+
+SIZES = {
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+}
+VISION = {**SIZES, "image_size": 32, "patch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random vision transformer of one layer."""
+    folder = tmp_path_factory.mktemp("vit")
+    torch.manual_seed(0)
+    transformers.ViTModel(transformers.ViTConfig(**VISION)).save_pretrained(folder)
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    text = {**SIZES, "vocab_size": 10}
+    config = transformers.CLIPConfig(vision_config=VISION, text_config=text, projection_dim=4)
+    transformers.CLIPModel(config).save_pretrained(folder)
+    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    transformers.CLIPImageProcessor(**sizes).save_pretrained(folder)
+    return folder
+
+
+def noise(path: Path, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> Path:
+    rows = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    pillow.fromarray(rows).convert(mode).save(path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Any]:
+    return [open_image(noise(tmp_path / "a.png")), open_image(noise(tmp_path / "b.png", "L"))]
+
+
+def inputs(folder: Path, images: list[Any]) -> Any:
+    load = transformers.AutoImageProcessor.from_pretrained
+    return load(folder, backend="pil")(images, return_tensors="pt")
+
+
+def test_embeds_the_mean_of_the_last_states(vit: Path, images: list[Any]) -> None:
+    found = ImageEncoder(str(vit))(images)
+    model = transformers.ViTModel.from_pretrained(vit).eval()
+    with torch.no_grad():
+        expected = model(**inputs(vit, images)).last_hidden_state.mean(dim=1)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    assert found.shape == (2, 8) and not np.allclose(found[0], found[1])
+
+
+def test_embeds_what_clip_projects_to(clip: Path, images: list[Any]) -> None:
+    found = ImageEncoder(str(clip))(images)
+    model = transformers.CLIPModel.from_pretrained(clip).eval()
+    with torch.no_grad():
+        hidden = model.vision_model(**inputs(clip, images)).pooler_output
+        expected = model.visual_projection(hidden)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    assert found.shape == (2, 4)
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'model' .* cannot be loaded.*give a folder"):
+        ImageEncoder(str(tmp_path))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
+def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
+    image = open_image(noise(tmp_path / "a.tiff", mode))
+    assert (image.mode, image.size) == ("RGB", (40, 30))
+
+
+def bomb(path: Path, width: int, height: int) -> Path:
+    """Write a PNG of a few bytes that says it has very many pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(b"\0" * 1000)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", data), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+def test_what_is_no_whole_image_says_so(tmp_path: Path) -> None:
+    whole = noise(tmp_path / "a.jpg", size=(200, 200)).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "page.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    for name in ("cut.jpg", "text.jpg", "empty.png", "page.svg"):
+        with pytest.raises(UnusableError, match="its image cannot be read"):
+            open_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (10_000, 5_001)])
+def test_an_image_of_too_many_pixels_is_not_opened(tmp_path: Path, size: tuple[int, int]) -> None:
+    with pytest.raises(UnusableError, match=r"pixels, too many|cannot be read"):
+        open_image(bomb(tmp_path / "bomb.png", *size))
