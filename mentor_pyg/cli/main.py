@@ -56,6 +56,11 @@ COMMANDS = {
         "the same for a plan's models with variants alone",
     ),
     "models": _Command("[NAME]", "list the models and shipped configs, or the settings of one"),
+    "prepare": _Command(
+        "FILE ... --out DIR [--core 5] [--split NAME] [--items FILE]\n"
+        "       [--features NAME=FILE ...] [--user COLUMN] [--item COLUMN] [--force]",
+        "make a data folder of raw interaction files",
+    ),
     "data": _Command("DIR", "say what a data folder holds, and what is wrong with it"),
 }
 """The subcommands; each is in the module of its name, as ``add_arguments`` and ``run``."""

@@ -15,7 +15,7 @@ from mentor_pyg.data import edge_label_index, num_items, num_users
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.experiments.comparing import Cell, cells_of
 from mentor_pyg.experiments.figures import training_curves, view_figures
-from mentor_pyg.experiments.page import Section, as_html, as_markdown
+from mentor_pyg.page import Section, as_html, as_markdown
 from mentor_pyg.experiments.plan import Plan
 from mentor_pyg.experiments.tables import (
     ablations,
