@@ -12,7 +12,12 @@ __all__ = ["add_arguments", "run"]
 
 
 def run(
-    files: list[str], out: Path, columns: str | None, features: list[str], force: bool, **options: Any
+    files: list[str],
+    out: Path,
+    columns: str | None,
+    features: list[str],
+    force: bool,
+    **options: Any,
 ) -> None:
     """Make a data folder of raw interaction files: CSV, TSV, JSON Lines, Parquet, .gz and .zst.
 

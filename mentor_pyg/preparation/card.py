@@ -69,8 +69,10 @@ class Facts:
         names = ("train", "validation", "test")
         lacking, degrees, quantiles = {}, {}, {}
         for side in ("user", "item"):
-            counted = f"(SELECT {side}, count(*) AS n, count(*) FILTER (label = 0) AS trained " \
+            counted = (
+                f"(SELECT {side}, count(*) AS n, count(*) FILTER (label = 0) AS trained "
                 f"FROM labelled GROUP BY {side})"
+            )
             row = connection.execute(
                 f"SELECT min(n), median(n), avg(n), max(n), count(*) FILTER (trained = 0) "
                 f"FROM {counted}"
@@ -174,8 +176,9 @@ def _splits(facts: Facts) -> Section:
         text.append(f"Shares: validation {settings.val_ratio:g}, test {settings.test_ratio:g}.")
     users, items = facts.without_train["user"], facts.without_train["item"]
     text.append(
-        f"{users:,} users have no train interactions: as usual in the field they stay in the files, "
-        f"and evaluation leaves them out unless it is told to keep them. {items:,} items have none."
+        f"{users:,} users have no train interactions: as usual in the field they stay in the "
+        f"files, and evaluation leaves them out unless it is told to keep them. {items:,} items "
+        f"have none."
     )
     if facts.left_out:
         text.append(

@@ -26,13 +26,10 @@ class Check:
 
 _PAIR = "SELECT 1 FROM written GROUP BY userID, itemID HAVING count(*) > 1"
 _SHARED = "SELECT 1 FROM written GROUP BY userID, itemID HAVING count(DISTINCT x_label) > 1"
-_COLD = (
-    "SELECT itemID FROM written GROUP BY itemID HAVING count(DISTINCT x_label) > 1"
-)
+_COLD = "SELECT itemID FROM written GROUP BY itemID HAVING count(DISTINCT x_label) > 1"
 
-def check_written(
-    connection: DuckDBPyConnection, path: Path, split: SplitName
-) -> list[Check]:
+
+def check_written(connection: DuckDBPyConnection, path: Path, split: SplitName) -> list[Check]:
     """Check an ``.inter`` file.
 
     Args:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mentor_pyg.datasets.feature_file import MODALITY_ALIASES
 from mentor_pyg.data import check_modality_name
+from mentor_pyg.datasets.feature_file import MODALITY_ALIASES
 
 __all__ = ["check_features", "feature_file_name", "write_features"]
 

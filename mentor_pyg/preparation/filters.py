@@ -59,8 +59,8 @@ def keep_rated(connection: DuckDBPyConnection, least: float) -> None:
 def keep_first(connection: DuckDBPyConnection) -> None:
     """Keep of every user and item the first interaction, of equal times the best rated."""
     connection.execute(
-        "CREATE TABLE once AS SELECT * FROM kept QUALIFY row_number() OVER (PARTITION BY user, item "
-        "ORDER BY time NULLS LAST, rating DESC NULLS LAST) = 1"
+        "CREATE TABLE once AS SELECT * FROM kept QUALIFY row_number() OVER ("
+        "PARTITION BY user, item ORDER BY time NULLS LAST, rating DESC NULLS LAST) = 1"
     )
     connection.execute("DROP TABLE kept; ALTER TABLE once RENAME TO kept")
 

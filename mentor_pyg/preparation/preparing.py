@@ -227,9 +227,7 @@ def _read_items(
     """Read the file of items, if there is one, and return its number of rows."""
     if settings.items is None:
         texts = ", ".join(f"NULL::VARCHAR AS {text}" for text in TEXTS)
-        connection.execute(
-            f"CREATE TABLE described AS SELECT 0 AS row, '' AS id, {texts} LIMIT 0"
-        )
+        connection.execute(f"CREATE TABLE described AS SELECT 0 AS row, '' AS id, {texts} LIMIT 0")
         return 0
     (path,) = find_files([settings.items])
     source = open_source(connection, path)
@@ -237,8 +235,11 @@ def _read_items(
     columns = choose_columns(source, asked, KNOWN_ITEM_COLUMNS, ["item"])
     say(f"columns of {path}: {', '.join(f'{role} {name}' for role, name in columns.items())}")
     found, rows = read_items(connection, source, columns)
-    if found and source.kind == "csv" and any(p.endswith(".npy") for p in
-                                             settings.features.values()):
+    if (
+        found
+        and source.kind == "csv"
+        and any(p.endswith(".npy") for p in settings.features.values())
+    ):
         raise ValueError(
             f"{found[0]}; features go by the rows of this file, so correct its malformed lines"
         )
@@ -312,8 +313,9 @@ def _write_features(
     connection: DuckDBPyConnection, folder: Path, settings: Preparation, num_rows: int
 ) -> dict[str, int]:
     """Write the features, and return how many items have each modality, texts included."""
+    has = ", ".join(f"{text} IS NOT NULL" for text in TEXTS)
     table = connection.execute(
-        f"SELECT items.id, coalesce(row, -1) AS row, {', '.join(f'{text} IS NOT NULL' for text in TEXTS)} "
+        f"SELECT items.id, coalesce(row, -1) AS row, {has} "
         f"FROM items LEFT JOIN described USING (id) ORDER BY number"
     ).fetchnumpy()
     columns = list(table.values())

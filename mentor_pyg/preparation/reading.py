@@ -91,7 +91,7 @@ def _type_of_time(connection: DuckDBPyConnection, source: Source, name: str) -> 
         f"FROM (SELECT {source.column(name)} AS time FROM {source.text_table()}) "
         f"WHERE time IS NOT NULL LIMIT 1"
     ).fetchone()
-    take_malformed(connection, source.path)
+    connection.execute("DROP TABLE IF EXISTS malformed; DROP TABLE IF EXISTS scans")
     return "TIMESTAMP" if first is not None and first[0] else "DOUBLE"
 
 
@@ -128,9 +128,7 @@ def _find_malformed(
     path = literal(str(source.path))
     value = {role: source.column(name) for role, name in columns.items()}
     if source.kind == "json":
-        rows = (
-            f"read_json_objects({path}, format = 'newline_delimited', ignore_errors = true)"
-        )
+        rows = f"read_json_objects({path}, format = 'newline_delimited', ignore_errors = true)"
         value = {
             role: f"json_extract_string(json, {literal('$.' + _quoted(name))})"
             for role, name in columns.items()

@@ -104,8 +104,10 @@ def _global(connection: DuckDBPyConnection, val_ratio: float, test_ratio: float)
     n = count(connection, "SELECT count(*) FROM numbered")
     starts = [
         count(connection, f"SELECT time FROM numbered ORDER BY time LIMIT 1 OFFSET {place}")
-        for place in (min(n - 1, int(n * (1 - share) + 1e-9)) for share in
-                      (val_ratio + test_ratio, test_ratio))
+        for place in (
+            min(n - 1, int(n * (1 - share) + 1e-9))
+            for share in (val_ratio + test_ratio, test_ratio)
+        )
     ]
     return (
         f"SELECT *, CASE WHEN time >= {starts[1]!r} THEN 2 WHEN time >= {starts[0]!r} THEN 1 "
