@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mentor_pyg.preparation.database import count, literal
+from mentor_pyg.preparation.database import count, file_literal, literal
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -24,6 +24,7 @@ class Check:
     broken: int
 
 
+_TYPES = {"userID": "INTEGER", "itemID": "INTEGER", "x_label": "TINYINT"}
 _PAIR = "SELECT 1 FROM written GROUP BY userID, itemID HAVING count(*) > 1"
 _SHARED = "SELECT 1 FROM written GROUP BY userID, itemID HAVING count(DISTINCT x_label) > 1"
 _COLD = "SELECT itemID FROM written GROUP BY itemID HAVING count(DISTINCT x_label) > 1"
@@ -40,9 +41,12 @@ def check_written(connection: DuckDBPyConnection, path: Path, split: SplitName) 
     Raises:
         RuntimeError: If it breaks a promise, which is a fault of this library.
     """
+    with open(path, encoding="utf-8") as file:
+        names = file.readline().rstrip("\n").split("\t")
+    columns = ", ".join(f"{name}: {literal(_TYPES.get(name, 'DOUBLE'))}" for name in names)
     connection.execute(
-        f"CREATE TEMP VIEW written AS FROM read_csv({literal(str(path))}, delim = '\t', "
-        f"header = true)"
+        f"CREATE TEMP VIEW written AS FROM read_csv({file_literal(path)}, delim = '\t', "
+        f"header = true, auto_detect = false, columns = {{{columns}}})"
     )
     queries = {
         "no interaction is there twice": _PAIR,

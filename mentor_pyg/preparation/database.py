@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mentor_pyg.dependencies import require
@@ -12,7 +14,16 @@ from mentor_pyg.dependencies import require
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["count", "literal", "naming", "open_database"]
+__all__ = ["count", "engine", "file_literal", "literal", "naming", "open_database"]
+
+
+def engine() -> ModuleType:
+    """Return DuckDB.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    return require("duckdb", extra="prepare", purpose="Preparing data")
 
 
 @contextmanager
@@ -27,10 +38,10 @@ def open_database(
         threads: How many threads it may take; by default one a core.
 
     Raises:
-        ImportError: If DuckDB is not installed.
-        ValueError: If DuckDB does not understand ``memory``.
+        OSError: If a file cannot be written.
+        ValueError: If DuckDB does not understand ``memory``, or it is too little.
     """
-    duckdb = require("duckdb", extra="prepare", purpose="Preparing data")
+    duckdb = engine()
     connection = duckdb.connect(str(folder / "work.duckdb"))
     try:
         try:
@@ -42,6 +53,12 @@ def open_database(
         if threads is not None:
             connection.execute(f"SET threads = {threads}")
         yield connection
+    except duckdb.OutOfMemoryException as error:
+        raise ValueError(
+            f"'memory' of {memory} is too little ({_line(error)}); give more, or fewer 'threads'"
+        ) from error
+    except duckdb.IOException as error:
+        raise OSError(_line(error)) from error
     finally:
         connection.close()
 
@@ -49,6 +66,15 @@ def open_database(
 def literal(text: str) -> str:
     """Return a text as it is written in SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def file_literal(path: Path) -> str:
+    """Return a path as it is written in SQL, where it would else be a pattern."""
+    return literal(re.sub(r"[*?\[]", r"[\g<0>]", str(path)))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def count(connection: DuckDBPyConnection, query: str) -> Any:
@@ -65,11 +91,12 @@ def naming(path: Path) -> Iterator[None]:
     Raises:
         ValueError: If the file cannot be read as what its name says.
     """
-    duckdb = require("duckdb", extra="prepare", purpose="Preparing data")
+    duckdb = engine()
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise ValueError(f"{path} does not fit into 'memory'; give more ({error})") from error
+    except duckdb.OutOfMemoryException:
+        raise
     except (duckdb.Error, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise ValueError(f"{path} cannot be read ({said}); correct it, or its name") from error
+        raise ValueError(
+            f"{path} cannot be read ({_line(error)}); correct it, or its name"
+        ) from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mentor_pyg.datasets.cache import file_sha256
 from mentor_pyg.preparation.card import Facts, write_card
 from mentor_pyg.preparation.checks import check_written
-from mentor_pyg.preparation.database import literal, open_database
+from mentor_pyg.preparation.database import engine, literal, open_database
 from mentor_pyg.preparation.features import check_features, feature_file_name, write_features
 from mentor_pyg.preparation.filters import (
     Step,
@@ -84,6 +84,7 @@ def prepare(
         OSError: If a file is not there, ``out`` is, or the disk is full.
         ValueError: If a file or a setting is wrong, or nothing is left; the message says which.
     """
+    engine()  # Fail before anything else.
     settings = settings or Preparation()
     target = Path(out).expanduser().absolute()
     name = settings.name or target.name
@@ -135,8 +136,7 @@ def _clear(partial: Path) -> None:
         return
     database = partial / "work" / "work.duckdb"
     if database.exists():
-        import duckdb
-
+        duckdb = engine()
         try:
             duckdb.connect(str(database)).close()
         except duckdb.IOException as error:
@@ -175,16 +175,17 @@ def _make(
         say(f"left out: {line}")
     steps = _filter(connection, settings, say)
     number_kept(connection)
-    say(f"split: {settings.split}")
     split_interactions(
         connection, settings.split, settings.val_ratio, settings.test_ratio, settings.seed
     )
+    say(f"split: {settings.split}")
     left_out = _write_interactions(connection, folder / f"{name}.inter")
     write_id_mappings(connection, folder)
     _write_entities(connection, folder)
     shares = _write_features(connection, folder, settings, described)
+    say("files written")
     checks = check_written(connection, folder / f"{name}.inter", settings.split)
-    say("checksums of the sources")
+    say("files checked")
     extra = [Path(path) for path in (settings.items, *settings.features.values()) if path]
     return Facts.of(
         connection,

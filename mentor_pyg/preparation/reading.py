@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mentor_pyg.preparation.database import literal, naming
+from mentor_pyg.preparation.database import file_literal, literal, naming
 from mentor_pyg.preparation.sources import Source
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _find_malformed(
     connection: DuckDBPyConnection, source: Source, columns: Mapping[str, str]
 ) -> list[Malformed]:
     """Read the file again, for where the malformed lines are."""
-    path = literal(str(source.path))
+    path = file_literal(source.path)
     value = {role: source.column(name) for role, name in columns.items()}
     if source.kind == "json":
         rows = f"read_json_objects({path}, format = 'newline_delimited', ignore_errors = true)"

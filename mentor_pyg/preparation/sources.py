@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mentor_pyg.preparation.database import literal, naming
+from mentor_pyg.preparation.database import file_literal, literal, naming
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -59,7 +60,7 @@ class Source:
         )
         quote = "" if self.delimiter == "::" or _suffix(self.path) == ".inter" else '"'
         return (
-            f"read_csv({literal(str(self.path))}, delim = {literal(self.delimiter)}, "
+            f"read_csv({file_literal(self.path)}, delim = {literal(self.delimiter)}, "
             f"quote = '{quote}', escape = '{quote}', header = {self.header}, "
             f"columns = {{{columns}}}, auto_detect = false, store_rejects = true, "
             f"rejects_table = 'malformed', rejects_scan = 'scans', rejects_limit = 0)"
@@ -74,7 +75,7 @@ class Source:
 
     def table(self, names: Iterable[str]) -> str:
         """Return what reads the named columns in SQL, in the order of the file's rows."""
-        path = literal(str(self.path))
+        path = file_literal(self.path)
         if self.kind == "csv":
             return self.text_table()
         if self.kind == "parquet":
@@ -130,7 +131,7 @@ def open_source(
         raise ValueError(f"{path} needs a name that ends in {', '.join(_KINDS)}; rename it")
     with naming(path):
         if kind == "parquet":
-            described = connection.execute(f"DESCRIBE FROM read_parquet({literal(str(path))})")
+            described = connection.execute(f"DESCRIBE FROM read_parquet({file_literal(path)})")
             return Source(path=path, kind=kind, columns=[row[0] for row in described.fetchall()])
         if kind == "json":
             return Source(path=path, kind=kind, columns=_json_names(connection, path))
@@ -140,7 +141,7 @@ def open_source(
 def _json_names(connection: DuckDBPyConnection, path: Path) -> list[str]:
     names = connection.execute(
         f"SELECT DISTINCT unnest(json_keys(json)) AS name FROM (SELECT json FROM read_json_objects("
-        f"{literal(str(path))}, format = 'newline_delimited', ignore_errors = true) "
+        f"{file_literal(path)}, format = 'newline_delimited', ignore_errors = true) "
         f"LIMIT {_SAMPLED}) ORDER BY name"
     ).fetchall()
     if not names:
@@ -153,7 +154,7 @@ def _json_names(connection: DuckDBPyConnection, path: Path) -> list[str]:
 
 def _first_line(connection: DuckDBPyConnection, path: Path) -> str:
     found = connection.execute(
-        f"FROM read_csv({literal(str(path))}, delim = chr(2), quote = '', escape = '', "
+        f"FROM read_csv({file_literal(path)}, delim = chr(2), quote = '', escape = '', "
         f"header = false, columns = {{line: 'VARCHAR'}}, auto_detect = false, strict_mode = false, "
         f"parallel = false) LIMIT 1"
     ).fetchone()
@@ -167,7 +168,10 @@ def _open_text(path: Path, line: str, columns: Sequence[str] | None) -> Source:
             f"{path}: the first line needs columns separated by tab, '::', ',', ';' or '|' "
             f"(got {line[:80]!r})"
         )
-    fields = [field.strip().strip('"') for field in line.split(delimiter)]
+    fields = (
+        line.split("::") if delimiter == "::" else next(csv.reader([line], delimiter=delimiter))
+    )
+    fields = [field.strip() for field in fields]
     header = columns is None and not (delimiter == "::" and fields[0].isdecimal())
     names = fields if header else list(columns or _MOVIELENS)
     if len(names) != len(fields):

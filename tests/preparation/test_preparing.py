@@ -170,6 +170,14 @@ def test_refuses_what_leaves_nothing(reviews: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == {"reviews.csv"}
 
 
+def test_too_little_memory_is_an_error(tmp_path: Path) -> None:
+    rows = "".join(f"user-{n},item-{n % 9}\n" for n in range(200_000))
+    (tmp_path / "a.csv").write_text("user,item\n" + rows)
+    with pytest.raises(ValueError, match="'memory' of 8MiB is too little"):
+        prepare([tmp_path / "a.csv"], tmp_path / "out", Preparation(memory="8MiB", threads=1))
+    assert names(tmp_path) == {"a.csv"}
+
+
 @pytest.mark.realdata
 def test_baby_keeps_its_ids(tmp_path: Path) -> None:
     if not REAL.is_dir():

@@ -1,3 +1,4 @@
+import csv
 import gzip
 import json
 from collections.abc import Callable
@@ -200,6 +201,27 @@ def test_times_are_in_seconds(
         write_json(table, tmp_path / "a.jsonl")
     made = make(tmp_path / f"a.{kind}")
     assert made["timestamp"].tolist() == pytest.approx([*[seconds[0]] * 3, seconds[1]], abs=1e-6)
+
+
+def test_a_fraction_after_many_whole_times(make: Made, tmp_path: Path) -> None:
+    rows = "".join(f"u{n % 2000},i{n // 2000},{1000 + n}\n" for n in range(30_000))
+    (tmp_path / "a.csv").write_text(f"user,item,time\n{rows}u1,i99,1588687728923\n")
+    made = make(tmp_path / "a.csv", split="leave-one-out")
+    assert made["timestamp"].max() == 1588687728.923
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_odd_names_of_files_and_columns(
+    kind: str, make: Made, reviews: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / f"it's [1] *?.{kind}"
+    table = interactions().rename(columns={"userID": 'who\'s "it"', "rating": "a b"})
+    if kind == "csv":
+        table.to_csv(path, index=False, quoting=csv.QUOTE_ALL, quotechar='"', doublequote=True)
+    else:
+        WRITERS[f"a.{kind}"](table, path)
+    made = make(path, user='who\'s "it"', rating="a b")
+    assert made.equals(make(reviews))
 
 
 def test_columns_that_some_rows_lack_are_left_out(make: Made, tmp_path: Path) -> None:
