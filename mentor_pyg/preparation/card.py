@@ -18,9 +18,61 @@ from mentor_pyg.version import __version__
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Facts", "write_card"]
+__all__ = ["Counts", "Facts", "write_card"]
 
 _LISTED = 100  # malformed lines
+_SPLIT_NAMES = ("train", "validation", "test")  # by label
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What the split interactions amount to.
+
+    Args:
+        splits: Per split its interactions, users and items, and its first and last day.
+        without_train: Users and items without train interactions, by side.
+        degrees: Per side how many have 1, 2 to 3, 4 to 7, ... interactions, by the power of two.
+        quantiles: Per side the least, median, mean and greatest number of interactions.
+    """
+
+    splits: Sequence[tuple[str, int, int, int, str, str]]
+    without_train: Mapping[str, int]
+    degrees: Mapping[str, Mapping[int, int]]
+    quantiles: Mapping[str, tuple[int, float, float, int]]
+
+    @classmethod
+    def of(cls, connection: DuckDBPyConnection) -> Self:
+        """Count what is in the table ``labelled``."""
+        first, last = (
+            f"coalesce(strftime(make_timestamp(({end}(time) * 1e6)::BIGINT), '%Y-%m-%d'), '')"
+            for end in ("min", "max")
+        )
+        rows = connection.execute(
+            f"SELECT label, count(*), count(DISTINCT user), count(DISTINCT item), {first}, {last} "
+            f"FROM labelled GROUP BY label ORDER BY label"
+        ).fetchall()
+        without_train, degrees, quantiles = {}, {}, {}
+        for side in ("user", "item"):
+            counted = (
+                f"(SELECT {side}, count(*) AS n, count(*) FILTER (label = 0) AS trained "
+                f"FROM labelled GROUP BY {side})"
+            )
+            row = connection.execute(
+                f"SELECT min(n), median(n), avg(n), max(n), count(*) FILTER (trained = 0) "
+                f"FROM {counted}"
+            ).fetchone()
+            assert row is not None
+            quantiles[side], without_train[side] = row[:4], row[4]
+            powers = connection.execute(
+                f"SELECT length(bin(n)) - 1 AS power, count(*) FROM {counted} GROUP BY power"
+            ).fetchall()
+            degrees[side] = dict(powers)
+        return cls(
+            splits=[(_SPLIT_NAMES[row[0]], *row[1:]) for row in rows],
+            without_train=without_train,
+            degrees=degrees,
+            quantiles=quantiles,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +89,7 @@ class Facts:
         shares: How many items have each modality.
         checks: What was checked.
         checksums: The SHA-256 checksum of every source.
-        splits: Per split its interactions, users and items, and its first and last time.
-        without_train: Users and items without train interactions.
-        degrees: Per side how many have 1, 2 to 3, 4 to 7, ... interactions, from 2 to the power.
-        quantiles: Per side the least, median, mean and greatest number of interactions.
+        counts: What is in the splits.
     """
 
     name: str
@@ -52,46 +101,7 @@ class Facts:
     shares: Mapping[str, int]
     checks: Sequence[Check]
     checksums: Mapping[Path, str]
-    splits: Sequence[tuple[str, int, int, int, str, str]]
-    without_train: Mapping[str, int]
-    degrees: Mapping[str, Mapping[int, int]]
-    quantiles: Mapping[str, tuple[int, float, float, int]]
-
-    @classmethod
-    def of(cls, connection: DuckDBPyConnection, **known: object) -> Self:
-        """Count what is in the tables ``labelled``, ``users`` and ``items``."""
-        rows = connection.execute(
-            "SELECT label, count(*), count(DISTINCT user), count(DISTINCT item), "
-            "coalesce(strftime(make_timestamp((min(time) * 1e6)::BIGINT), '%Y-%m-%d'), ''), "
-            "coalesce(strftime(make_timestamp((max(time) * 1e6)::BIGINT), '%Y-%m-%d'), '') "
-            "FROM labelled GROUP BY label ORDER BY label"
-        ).fetchall()
-        names = ("train", "validation", "test")
-        lacking, degrees, quantiles = {}, {}, {}
-        for side in ("user", "item"):
-            counted = (
-                f"(SELECT {side}, count(*) AS n, count(*) FILTER (label = 0) AS trained "
-                f"FROM labelled GROUP BY {side})"
-            )
-            row = connection.execute(
-                f"SELECT min(n), median(n), avg(n), max(n), count(*) FILTER (trained = 0) "
-                f"FROM {counted}"
-            ).fetchone()
-            assert row is not None
-            quantiles[side], lacking[side] = row[:4], row[4]
-            degrees[side] = dict(
-                connection.execute(
-                    f"SELECT bit_length(bin(n)) // 8 - 1 AS power, count(*) FROM {counted} "
-                    f"GROUP BY power ORDER BY power"
-                ).fetchall()
-            )
-        return cls(
-            splits=[(names[row[0]], *row[1:]) for row in rows],
-            without_train=lacking,
-            degrees=degrees,
-            quantiles=quantiles,
-            **known,  # type: ignore[arg-type]
-        )
+    counts: Counts
 
 
 def write_card(facts: Facts, command: str, folder: Path) -> None:
@@ -174,7 +184,7 @@ def _splits(facts: Facts) -> Section:
         text.append("Users of fewer than 3 interactions are wholly in train.")
     else:
         text.append(f"Shares: validation {settings.val_ratio:g}, test {settings.test_ratio:g}.")
-    users, items = facts.without_train["user"], facts.without_train["item"]
+    users, items = facts.counts.without_train["user"], facts.counts.without_train["item"]
     text.append(
         f"{users:,} users have no train interactions: as usual in the field they stay in the "
         f"files, and evaluation leaves them out unless it is told to keep them. {items:,} items "
@@ -192,15 +202,15 @@ def _splits(facts: Facts) -> Section:
             columns=("split", "interactions", "users", "items", "first day", "last day"),
             rows=[
                 (name, *(f"{number:,}" for number in numbers), first, last)
-                for name, *numbers, first, last in facts.splits
+                for name, *numbers, first, last in facts.counts.splits
             ],
         ),
     )
 
 
 def _degrees(facts: Facts, side: str) -> Section:
-    least, median, mean, greatest = facts.quantiles[side]
-    degrees = facts.degrees[side]
+    least, median, mean, greatest = facts.counts.quantiles[side]
+    degrees = facts.counts.degrees[side]
     bins = [
         ("1" if power == 0 else f"{2**power:,} to {2 ** (power + 1) - 1:,}", degrees.get(power, 0))
         for power in range(max(degrees) + 1)

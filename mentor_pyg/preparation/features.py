@@ -80,7 +80,7 @@ def write_features(
         The number of items that have features.
 
     Raises:
-        ValueError: If a ``.npy`` file has other than ``num_rows`` rows.
+        ValueError: If a ``.npy`` file has other than ``num_rows`` rows, or no item has features.
     """
     if path.suffix == ".b":
         dtype, width, blocks = np.dtype("float32"), _WIDTH, _record_blocks(path, ids)
@@ -101,6 +101,8 @@ def write_features(
         out[item] = x
         present[item] = (~np.isnan(x)).any(axis=1) & (x != 0).any(axis=1)
     out.flush()
+    if not present.any():
+        raise ValueError(f"{path} has no features of the items that are kept; check their ids")
     return int(present.sum())
 
 

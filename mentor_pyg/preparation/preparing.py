@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mentor_pyg.datasets.cache import file_sha256
-from mentor_pyg.preparation.card import Facts, write_card
+from mentor_pyg.preparation.card import Counts, Facts, write_card
 from mentor_pyg.preparation.checks import check_written
 from mentor_pyg.preparation.database import engine, literal, open_database
 from mentor_pyg.preparation.features import check_features, feature_file_name, write_features
@@ -183,12 +183,13 @@ def _make(
     write_id_mappings(connection, folder)
     _write_entities(connection, folder)
     shares = _write_features(connection, folder, settings, described)
+    for what, number in shares.items():
+        say(f"{what}: of {number:,} items")
     say("files written")
     checks = check_written(connection, folder / f"{name}.inter", settings.split)
     say("files checked")
     extra = [Path(path) for path in (settings.items, *settings.features.values()) if path]
-    return Facts.of(
-        connection,
+    return Facts(
         name=name,
         settings=settings,
         columns=columns,
@@ -198,6 +199,7 @@ def _make(
         shares=shares,
         checks=checks,
         checksums={path: file_sha256(path) for path in [*paths, *extra]},
+        counts=Counts.of(connection),
     )
 
 

@@ -63,6 +63,8 @@ class Preparation(Config):
             ValueError: If a value is of another type or out of range.
         """
         super().__post_init__()
+        if self.name is not None and Path(self.name).name != self.name:
+            raise ValueError(f"'name' needs to be one of a file (got {self.name!r})")
         if self.val_ratio <= 0 or self.test_ratio <= 0 or self.val_ratio + self.test_ratio >= 1:
             raise ValueError(
                 f"'val_ratio' and 'test_ratio' need to be above 0 and to leave something for train "

@@ -15,8 +15,10 @@ from mentor_pyg.preparation import features as module
 def items(tmp_path: Path) -> Path:
     """Eight items in another order than their ids', of which i4 is missing and i1 there twice."""
     ids = ["i7", "other", "i1", "i0", "i1", "i6", "i5", "i3", "i2"]
-    rows = [{"asin": one, "title": f"Item {one}", "imUrl": f"http://x/{one}"} for one in ids]
-    rows[0].update(description=["one", "two"], images=[{"large": "L", "hi_res": None}])  # type: ignore[dict-item]
+    rows: list[dict[str, Any]] = [
+        {"asin": one, "title": f"Item {one}", "imUrl": f"http://x/{one}"} for one in ids
+    ]
+    rows[0].update(description=["one", "two"], images=[{"large": "L", "hi_res": None}])
     rows[2].update(title="")
     path = tmp_path / "meta.json"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -80,6 +82,8 @@ def test_binary_features_of_2014(
     [
         ("short.npy", lambda p: vectors(p, 8), r"a row for every row of the file of items, 9"),
         ("int.npy", lambda p: vectors(p, dtype="int64"), "a matrix of floats"),
+        ("nan.npy", lambda p: np.save(p, np.full((9, 2), np.nan)), "no features of the items"),
+        ("none.b", lambda p: write_records(p, ["other"]), "no features of the items"),
         ("none.npy", lambda p: None, "there is no file"),
         ("text.npy", lambda p: p.write_text("x"), "cannot be read as a .npy"),
         ("cut.b", lambda p: p.write_bytes(b"x" * 16393), "records of 16,394 bytes"),

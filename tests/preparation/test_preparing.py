@@ -152,6 +152,7 @@ def test_the_card_counts_users_without_train(tmp_path: Path) -> None:
         ({"val_ratio": 0.5, "test_ratio": 0.5}, "leave something for train"),
         ({"split": "other"}, "'split'"),
         ({"core": 0}, "'core'"),
+        ({"name": "a/b"}, "'name'"),
     ],
 )
 def test_refuses_settings(settings: dict[str, object], message: str) -> None:

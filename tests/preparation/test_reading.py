@@ -11,8 +11,6 @@ import pytest
 from mentor_pyg.preparation import Preparation, prepare
 from tests.preparation.conftest import Made, interactions
 
-SMALL: dict[str, Any] = {"val_ratio": 0.2, "test_ratio": 0.2}
-
 
 def write_json(table: pd.DataFrame, path: Path) -> None:
     table.to_json(path, orient="records", lines=True)
@@ -81,9 +79,7 @@ def test_movielens_without_a_header(make: Made, tmp_path: Path) -> None:
     (tmp_path / "ratings.dat").write_text("\n".join(rows))
     made = make(tmp_path / "ratings.dat")
     assert len(made) == 12
-    assert list(made.loc[0, ["user", "item", "rating", "timestamp"]]) == [0, 90, 5, 100] or list(
-        made.loc[0, ["user", "item", "rating", "timestamp"]]
-    ) == ["0", "90", 5, 100]
+    assert made.loc[0, ["user", "item", "rating", "timestamp"]].tolist() == ["0", "90", 5, 100]
 
 
 def test_columns_of_a_file_without_a_header(make: Made, reviews: Path, tmp_path: Path) -> None:
@@ -161,7 +157,7 @@ def test_malformed_lines_are_named(name: str, tmp_path: Path) -> None:
     assert [one.line for one in prepared.malformed] == [line for line, _ in wrong]
     for found, (_, reason) in zip(prepared.malformed, wrong, strict=True):
         assert reason in str(found) and str(path) in str(found)
-    assert prepared.steps[0].interactions == 4 if name == "a.csv" else 3
+    assert prepared.steps[0].interactions == (4 if name == "a.csv" else 3)
     assert "4 were left out" in (tmp_path / "out" / "card.md").read_text()
 
 

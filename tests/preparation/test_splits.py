@@ -132,8 +132,8 @@ def test_threads_and_the_order_of_rows_do_not_count(name: SplitName, tmp_path: P
 def test_seeds_count(name: SplitName, reviews: Path, tmp_path: Path) -> None:
     made = []
     for seed in (0, 1):
-        ratios = {"val_ratio": 0.3, "test_ratio": 0.3}
-        prepare([reviews], tmp_path / str(seed), Preparation(split=name, seed=seed, **ratios))
+        settings = Preparation(split=name, seed=seed, val_ratio=0.3, test_ratio=0.3)
+        prepare([reviews], tmp_path / str(seed), settings)
         made.append(read_back(tmp_path / str(seed)))
     assert not made[0]["x_label"].equals(made[1]["x_label"])
 
