@@ -26,8 +26,8 @@ class Check:
 
 _TYPES = {"userID": "INTEGER", "itemID": "INTEGER", "x_label": "TINYINT"}
 _PAIR = "SELECT 1 FROM written GROUP BY userID, itemID HAVING count(*) > 1"
-_SHARED = "SELECT 1 FROM written GROUP BY userID, itemID HAVING count(DISTINCT x_label) > 1"
-_COLD = "SELECT itemID FROM written GROUP BY itemID HAVING count(DISTINCT x_label) > 1"
+_SHARED = "SELECT 1 FROM written GROUP BY userID, itemID HAVING min(x_label) <> max(x_label)"
+_COLD = "SELECT itemID FROM written GROUP BY itemID HAVING min(x_label) <> max(x_label)"
 
 
 def check_written(connection: DuckDBPyConnection, path: Path, split: SplitName) -> list[Check]:
