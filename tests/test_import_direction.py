@@ -13,7 +13,7 @@ VAGUE_NAMES = {"utils", "common", "helpers", "misc"}
 
 # Lowest first. A part may import from lower layers and from itself, not from its neighbours.
 LAYERS = (
-    ("typing", "version", "config"),
+    ("typing", "version", "config", "page"),
     ("dependencies", "devices", "environment", "files", "interrupts"),
     ("graph",),
     ("data",),
@@ -22,7 +22,7 @@ LAYERS = (
     ("nn",),
     ("models", "sampling", "evaluation"),
     ("training", "export"),
-    ("experiments", "features"),
+    ("experiments", "features", "preparation"),
     ("cli",),
     ("__main__",),
 )
@@ -35,7 +35,7 @@ ALLOWED = {
 for _part in ("datasets", "transforms"):
     ALLOWED[_part] = ALLOWED["data"] | {"data"}
 ALLOWED["datasets"] |= {"transforms"}  # Synthetic data are split as others are.
-for _part in ("experiments", "features", "cli"):
+for _part in ("experiments", "features", "preparation", "cli"):
     ALLOWED[_part] |= {"datasets"}  # They are told where their data are.
 for _part in ("models", "training", "experiments", "cli"):
     ALLOWED[_part] |= {"transforms"}  # A model says which item graphs it needs.

@@ -23,16 +23,29 @@ def run(folder: Path) -> None:
     with warnings.catch_warnings(record=True) as noted:
         warnings.simplefilter("always")
         try:
-            data = InteractionFolder(folder, force_reload=True)[0]
+            dataset = InteractionFolder(folder, force_reload=True)
+            data = dataset[0]
         except (ValueError, OSError) as error:
             problems = list(dict.fromkeys([str(error), *_problems(folder)]))
             for problem in problems:
                 print("error:", " ".join(problem.split()), file=sys.stderr)
             raise SystemExit(2) from error
     _describe(folder, data)
+    _compare_with_published(folder, dataset.name, data)
     for note in dict.fromkeys(str(one.message) for one in noted):
         if str(folder) in note:  # Others are not about the data.
             print(f"note: {note}")
+
+
+def _compare_with_published(folder: Path, name: str, data: HeteroData) -> None:
+    from mentor_pyg.datasets.cache import file_sha256
+    from mentor_pyg.datasets.checksums import PUBLISHED_SHA256, file_verdicts, splits_verdict
+
+    paths = [folder / file for file in PUBLISHED_SHA256.get(name, {}) if (folder / file).is_file()]
+    verdicts = file_verdicts(name, {path: file_sha256(path) for path in paths})
+    for verdict in (*verdicts, splits_verdict(data)):
+        if verdict is not None:
+            print(verdict)
 
 
 def _problems(folder: Path) -> list[str]:

@@ -61,6 +61,11 @@ COMMANDS = {
         "       [--files FOLDER] [--array FILE] [--model NAME] [--force]",
         "make item features of texts, images, sounds, columns or an array",
     ),
+    "prepare": _Command(
+        "FILE ... --out DIR [--core 5] [--split NAME] [--items FILE]\n"
+        "       [--features NAME=FILE ...] [--user COLUMN] [--item COLUMN] [--force]",
+        "make a data folder of raw interaction files",
+    ),
     "data": _Command("DIR", "say what a data folder holds, and what is wrong with it"),
 }
 """The subcommands; each is in the module of its name, as ``add_arguments`` and ``run``."""

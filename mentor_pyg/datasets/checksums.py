@@ -3,8 +3,21 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["PUBLISHED_SHA256", "log_published"]
+from torch_geometric.data import HeteroData
+
+from mentor_pyg.data import edge_label_index, num_items, num_users
+from mentor_pyg.files import checksum
+
+__all__ = [
+    "PUBLISHED_SHA256",
+    "PUBLISHED_SPLITS",
+    "PublishedSplits",
+    "file_verdicts",
+    "log_published",
+    "splits_verdict",
+]
 
 PUBLISHED_SHA256: dict[str, dict[str, str]] = {
     "baby": {
@@ -14,6 +27,25 @@ PUBLISHED_SHA256: dict[str, dict[str, str]] = {
     }
 }
 """Per dataset and file, the SHA-256 checksum of what papers report on."""
+
+
+class PublishedSplits(NamedTuple):
+    """Counts, and a checksum of who interacted with what in which split, whatever the file."""
+
+    num_users: int
+    num_items: int
+    sha256: str
+
+
+PUBLISHED_SPLITS = {
+    "Baby": PublishedSplits(
+        19445, 7050, "2c09b5124859114382b2ac350c4c4903523c68139ffd104bec54b32f5cb94cea"
+    ),
+    "Sports": PublishedSplits(
+        35598, 18357, "5ff6c280eed0d983ea5feb935c37e49cea0563e1a2c3f0fe7bba4c1f1d7c045e"
+    ),
+}
+"""Per dataset the splits that papers report on."""
 
 _logger = logging.getLogger(__name__)
 
@@ -25,8 +57,37 @@ def log_published(name: str, checksums: Mapping[Path, str]) -> None:
         name: The name of the dataset.
         checksums: Per file its checksum.
     """
-    for path, checksum in checksums.items():
+    for verdict in file_verdicts(name, checksums):
+        _logger.info(verdict)
+
+
+def file_verdicts(name: str, checksums: Mapping[Path, str]) -> list[str]:
+    """Say which files of a dataset are the published ones, if the dataset is known.
+
+    Args:
+        name: The name of the dataset.
+        checksums: Per file its checksum.
+    """
+    verdicts = []
+    for path, found in checksums.items():
         expected = PUBLISHED_SHA256.get(name, {}).get(path.name)
         if expected is not None:
-            verdict = "is" if checksum == expected else "is not"
-            _logger.info("%s %s the published file (SHA-256 %s)", path, verdict, checksum)
+            verdict = "is" if found == expected else "is not"
+            verdicts.append(f"{path} {verdict} the published file (SHA-256 {found})")
+    return verdicts
+
+
+def splits_verdict(data: HeteroData) -> str | None:
+    """Say whether splits are published ones, or only look like them by their counts."""
+    counts = (num_users(data), num_items(data))
+    for name, published in PUBLISHED_SPLITS.items():
+        if counts != published[:2]:
+            continue
+        splits = {split: edge_label_index(data, split) for split in ("train", "val", "test")}
+        if checksum(splits) == published.sha256:
+            return f"the splits are those of {name} that papers report on"
+        return (
+            f"as many users and items as {name} has, but other splits than papers report on: "
+            f"results are not comparable"
+        )
+    return None

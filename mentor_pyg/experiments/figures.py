@@ -17,11 +17,11 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.data import FUSED, modalities
 from mentor_pyg.dependencies import require
 from mentor_pyg.experiments.comparing import Cell
-from mentor_pyg.experiments.page import Section, Table
 from mentor_pyg.experiments.tables import Groups, longest
 from mentor_pyg.files import replaced_whole
 from mentor_pyg.losses import gaussian_alignment_loss, moments
 from mentor_pyg.models import Recommender, build_model, load_model
+from mentor_pyg.page import Section, Table
 from mentor_pyg.typing import View
 
 __all__ = ["training_curves", "view_figures"]

@@ -15,7 +15,6 @@ from mentor_pyg.data import edge_label_index, num_items, num_users
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.experiments.comparing import Cell, cells_of
 from mentor_pyg.experiments.figures import training_curves, view_figures
-from mentor_pyg.experiments.page import Section, as_html, as_markdown
 from mentor_pyg.experiments.plan import Plan
 from mentor_pyg.experiments.tables import (
     ablations,
@@ -29,6 +28,7 @@ from mentor_pyg.experiments.tables import (
     strata,
 )
 from mentor_pyg.files import replaced_whole
+from mentor_pyg.page import Section, as_html, as_markdown
 
 __all__ = ["write_report"]
 

@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.evaluation import users_by_activity
 from mentor_pyg.experiments.comparing import STRATA, Cell
 from mentor_pyg.experiments.evidence import holm, paired_test
-from mentor_pyg.experiments.page import Section, Table
+from mentor_pyg.page import Section, Table
 
 __all__ = [
     "Groups",

@@ -33,6 +33,14 @@ def test_says_what_a_folder_holds(command: Command, folder: Path) -> None:
     ]
 
 
+def test_says_what_is_not_as_published(command: Command, folder: Path) -> None:
+    (folder / "tiny.inter").rename(folder / "baby.inter")
+    verdicts = [line for line in command("data", folder).out.splitlines() if "published" in line]
+    names = ("baby.inter", "image_feat.npy", "text_feat.npy")
+    for name, line in zip(names, verdicts, strict=True):
+        assert line.startswith(f"{folder / name} is not the published file (SHA-256 ")
+
+
 def test_says_what_was_dropped_every_time(command: Command, folder: Path) -> None:
     with (folder / "tiny.inter").open("a") as file:
         file.write((folder / "tiny.inter").read_text().splitlines()[-1] + "\n")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mentor_pyg.experiments.page import Section, Table, as_html, as_markdown
+from mentor_pyg.page import Section, Table, as_html, as_markdown
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

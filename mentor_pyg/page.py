@@ -32,6 +32,8 @@ class Section:
     table: Table | None = None
     figure: Path | None = None
     """A PNG file; its title says what it shows."""
+    svg: str | None = None
+    """A drawing in HTML; Markdown goes without it."""
     code: str | None = None
 
 
@@ -104,6 +106,8 @@ def _html_section(section: Section) -> str:
     if section.figure is not None:
         data = base64.b64encode(section.figure.read_bytes()).decode()
         parts.append(f'<img alt="{title}" src="data:image/png;base64,{data}">')
+    if section.svg is not None:
+        parts.append(section.svg)
     if section.code is not None:
         parts.append(f"<pre><code>{html.escape(section.code)}</code></pre>")
     return "<section>\n" + "\n".join(parts) + "\n</section>"

@@ -1,0 +1,102 @@
+"""The database that tables are in while they are prepared; it spills to the disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mentor_pyg.dependencies import require
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["count", "engine", "file_literal", "literal", "naming", "open_database"]
+
+
+def engine() -> ModuleType:
+    """Return DuckDB.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    return require("duckdb", extra="prepare", purpose="Preparing data")
+
+
+@contextmanager
+def open_database(
+    folder: Path, memory: str, threads: int | None = None
+) -> Iterator[DuckDBPyConnection]:
+    """Open a database of its own in a folder.
+
+    Args:
+        folder: Where it keeps its file, and what memory cannot hold.
+        memory: The memory it may take, as ``"2GiB"``.
+        threads: How many threads it may take; by default one a core.
+
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: If DuckDB does not understand ``memory``, or it is too little.
+    """
+    duckdb = engine()
+    connection = duckdb.connect(str(folder / "work.duckdb"))
+    try:
+        try:
+            connection.execute(f"SET memory_limit = {literal(memory)}")
+        except duckdb.Error as error:
+            raise ValueError(f"'memory' needs a size such as 2GiB (got {memory!r})") from error
+        connection.execute(f"SET temp_directory = {literal(str(folder / 'spilled'))}")
+        connection.execute("SET enable_progress_bar = false")
+        if threads is not None:
+            connection.execute(f"SET threads = {threads}")
+        yield connection
+    except duckdb.OutOfMemoryException as error:
+        raise ValueError(
+            f"'memory' of {memory} is too little ({_line(error)}); give more, or fewer 'threads'"
+        ) from error
+    except duckdb.IOException as error:
+        raise OSError(_line(error)) from error
+    finally:
+        connection.close()
+
+
+def literal(text: str) -> str:
+    """Return a text as it is written in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def file_literal(path: Path) -> str:
+    """Return a path as it is written in SQL, where it would else be a pattern."""
+    return literal(re.sub(r"[*?\[]", r"[\g<0>]", str(path)))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def count(connection: DuckDBPyConnection, query: str) -> Any:
+    """Return the one value that a query has."""
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn what DuckDB says against a file into an error that names the file.
+
+    Raises:
+        ValueError: If the file cannot be read as what its name says.
+    """
+    duckdb = engine()
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise
+    except (duckdb.Error, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} cannot be read ({_line(error)}); correct it, or its name"
+        ) from error

@@ -1,0 +1,336 @@
+"""Raw files in, a data folder out."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mentor_pyg.datasets.cache import file_sha256
+from mentor_pyg.preparation.card import Counts, Facts, write_card
+from mentor_pyg.preparation.checks import check_written
+from mentor_pyg.preparation.database import engine, literal, open_database
+from mentor_pyg.preparation.features import check_features, feature_file_name, write_features
+from mentor_pyg.preparation.filters import (
+    Step,
+    keep_complete,
+    keep_core,
+    keep_first,
+    keep_rated,
+    measure,
+)
+from mentor_pyg.preparation.ids import number_kept, write_id_mappings
+from mentor_pyg.preparation.items import KNOWN_ITEM_COLUMNS, TEXTS, read_items
+from mentor_pyg.preparation.reading import (
+    KNOWN_COLUMNS,
+    Malformed,
+    read_interactions,
+    refuse_malformed,
+)
+from mentor_pyg.preparation.settings import Preparation
+from mentor_pyg.preparation.sources import Source, choose_columns, find_files, open_source
+from mentor_pyg.preparation.splits import split_interactions
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["Prepared", "prepare"]
+
+_logger = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What was made.
+
+    Args:
+        folder: The folder.
+        steps: What was left after each step.
+        malformed: The lines that were left out.
+    """
+
+    folder: Path
+    steps: Sequence[Step]
+    malformed: Sequence[Malformed]
+
+
+def prepare(
+    files: Sequence[str | Path],
+    out: str | Path,
+    settings: Preparation | None = None,
+    *,
+    force: bool = False,
+    say: Say = _logger.info,
+) -> Prepared:
+    """Make a data folder for :class:`~mentor_pyg.datasets.InteractionFolder` of raw files.
+
+    The folder is whole or not there: it is made beside ``out``, under a name that begins with a
+    dot, and renamed in the end. What an interrupted run left is cleared away by the next.
+
+    Args:
+        files: Paths or globs of CSV, TSV, JSON Lines (each also ``.gz`` or ``.zst``) or Parquet.
+        out: The folder to make.
+        settings: How.
+        force: Replace the folder if it exists and holds nothing else than this makes.
+        say: What is told of every step.
+
+    Raises:
+        ImportError: If DuckDB is not installed; it comes with the extra ``prepare``.
+        OSError: If a file is not there, ``out`` is, or the disk is full.
+        ValueError: If a file or a setting is wrong, or nothing is left; the message says which.
+    """
+    engine()  # Fail before anything else.
+    settings = settings or Preparation()
+    target = Path(out).expanduser().absolute()
+    name = settings.name or target.name
+    paths = find_files(files)
+    for modality, path in settings.features.items():
+        check_features(modality, Path(path), settings.items is not None)
+    _check_target(target, _names(name, settings.features), force)
+    partial = target.with_name(f".{target.name}.partial")
+    _clear(partial)
+    (partial / "work").mkdir(parents=True)
+    try:
+        with open_database(partial / "work", settings.memory, settings.threads) as connection:
+            facts = _make(connection, paths, partial, name, settings, say)
+        shutil.rmtree(partial / "work")
+        write_card(facts, settings.command(files, out), partial)
+        _put_in_place(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Prepared(folder=target, steps=facts.steps, malformed=facts.malformed)
+
+
+def _names(name: str, features: Mapping[str, str]) -> set[str]:
+    """Return the names that a folder has in it, those of the dataset's cache included."""
+    made = {f"{name}.inter", "u_id_mapping.csv", "i_id_mapping.csv", "users.parquet"}
+    made |= {"items.parquet", "card.md", "card.html", "processed"}
+    return made | {feature_file_name(modality) for modality in features}
+
+
+def _check_target(target: Path, names: set[str], force: bool) -> None:
+    if not target.exists():
+        return
+    if not force:
+        raise FileExistsError(
+            f"{target} exists; give another folder, or --force to make this one anew"
+        )
+    if not target.is_dir():
+        raise NotADirectoryError(f"{target} is no folder; give another 'out'")
+    others = sorted(path.name for path in target.iterdir() if path.name not in names)
+    if others:
+        raise FileExistsError(
+            f"{target} holds what would be lost, {', '.join(others[:5])}; move it away, or give "
+            f"another folder"
+        )
+
+
+def _clear(partial: Path) -> None:
+    """Remove what an interrupted run left, unless another run is at it."""
+    if not partial.exists():
+        return
+    database = partial / "work" / "work.duckdb"
+    if database.exists():
+        duckdb = engine()
+        try:
+            duckdb.connect(str(database)).close()
+        except duckdb.IOException as error:
+            if "lock" in str(error):
+                raise FileExistsError(
+                    f"another process is preparing {partial}; wait for it, or give another folder"
+                ) from error
+        except duckdb.Error:
+            pass  # Half-written.
+    shutil.rmtree(partial)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    before = target.with_name(f".{target.name}.before")
+    if target.exists():
+        shutil.rmtree(before, ignore_errors=True)
+        target.rename(before)
+    partial.rename(target)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _make(
+    connection: DuckDBPyConnection,
+    paths: Sequence[Path],
+    folder: Path,
+    name: str,
+    settings: Preparation,
+    say: Say,
+) -> Facts:
+    """Write all files but the card."""
+    sources = [open_source(connection, path, settings.columns) for path in paths]
+    malformed, columns = _read(connection, sources, settings, say)
+    described = _read_items(connection, settings, malformed, say)
+    refuse_malformed(malformed, settings.max_errors)
+    for line in malformed[:20]:
+        say(f"left out: {line}")
+    steps = _filter(connection, settings, say)
+    number_kept(connection)
+    split_interactions(
+        connection, settings.split, settings.val_ratio, settings.test_ratio, settings.seed
+    )
+    say(f"split: {settings.split}")
+    left_out = _write_interactions(connection, folder / f"{name}.inter")
+    write_id_mappings(connection, folder)
+    _write_entities(connection, folder)
+    shares = _write_features(connection, folder, settings, described)
+    for what, number in shares.items():
+        say(f"{what}: of {number:,} items")
+    say("files written")
+    checks = check_written(connection, folder / f"{name}.inter", settings.split)
+    say("files checked")
+    extra = [Path(path) for path in (settings.items, *settings.features.values()) if path]
+    return Facts(
+        name=name,
+        settings=settings,
+        columns=columns,
+        steps=steps,
+        malformed=malformed,
+        left_out=left_out,
+        shares=shares,
+        checks=checks,
+        checksums={path: file_sha256(path) for path in [*paths, *extra]},
+        counts=Counts.of(connection),
+    )
+
+
+def _read(
+    connection: DuckDBPyConnection, sources: Sequence[Source], settings: Preparation, say: Say
+) -> tuple[list[Malformed], dict[str, str]]:
+    asked = {role: getattr(settings, role) for role in KNOWN_COLUMNS}
+    required = ["user", "item", *(["rating"] if settings.min_rating is not None else [])]
+    connection.execute("CREATE TABLE raw (user VARCHAR, item VARCHAR, rating DOUBLE, time DOUBLE)")
+    malformed: list[Malformed] = []
+    shown: dict[str, str] = {}
+    for source in sources:
+        columns = choose_columns(source, asked, KNOWN_COLUMNS, required)
+        if columns != shown:
+            roles = (
+                f"{role} {name}{'' if asked[role] else ' (guessed)'}"
+                for role, name in columns.items()
+            )
+            say(f"columns of {source.path}: {', '.join(roles)}")
+        shown = columns
+        malformed += read_interactions(connection, source, columns)
+    return malformed, shown
+
+
+def _read_items(
+    connection: DuckDBPyConnection, settings: Preparation, malformed: list[Malformed], say: Say
+) -> int:
+    """Read the file of items, if there is one, and return its number of rows."""
+    if settings.items is None:
+        texts = ", ".join(f"NULL::VARCHAR AS {text}" for text in TEXTS)
+        connection.execute(f"CREATE TABLE described AS SELECT 0 AS row, '' AS id, {texts} LIMIT 0")
+        return 0
+    (path,) = find_files([settings.items])
+    source = open_source(connection, path)
+    asked = {"item": settings.item if settings.item in source.columns else None}
+    columns = choose_columns(source, asked, KNOWN_ITEM_COLUMNS, ["item"])
+    say(f"columns of {path}: {', '.join(f'{role} {name}' for role, name in columns.items())}")
+    found, rows = read_items(connection, source, columns)
+    if (
+        found
+        and source.kind == "csv"
+        and any(p.endswith(".npy") for p in settings.features.values())
+    ):
+        raise ValueError(
+            f"{found[0]}; features go by the rows of this file, so correct its malformed lines"
+        )
+    malformed += found
+    return rows
+
+
+def _filter(connection: DuckDBPyConnection, settings: Preparation, say: Say) -> list[Step]:
+    steps: list[Step] = []
+
+    def done(step: Step) -> None:
+        steps.append(step)
+        say(
+            f"{step.name}: {step.interactions:,} interactions, {step.users:,} users, "
+            f"{step.items:,} items"
+        )
+        if not step.interactions:
+            raise ValueError(
+                f"no interactions are left after the step {step.name!r}; filter less, or check "
+                f"which columns were taken"
+            )
+
+    rows = connection.execute("SELECT count(*) FROM raw").fetchone()
+    assert rows is not None
+    say(f"read: {rows[0]:,} rows")
+    steps.append(Step("read", rows[0], None, None))
+    keep_complete(connection)
+    done(measure(connection, "with user and item"))
+    if settings.min_rating is not None:
+        keep_rated(connection, settings.min_rating)
+        done(measure(connection, f"rated {settings.min_rating:g} or better"))
+    keep_first(connection)
+    done(measure(connection, "first of each user and item"))
+    if settings.core > 1:
+        rounds = keep_core(connection, settings.core)
+        done(measure(connection, f"{settings.core}-core, in {rounds} rounds"))
+    return steps
+
+
+def _write_interactions(connection: DuckDBPyConnection, path: Path) -> list[str]:
+    """Write the ``.inter`` file, and return the columns that some rows have no value of."""
+    have = connection.execute(
+        "SELECT count(*), count(rating), count(time) FROM labelled"
+    ).fetchone()
+    assert have is not None
+    columns = {"rating": have[1], "time": have[2]}
+    kept = [name for name, number in columns.items() if number == have[0]]
+    select = "".join(f"{one}{' AS timestamp' if one == 'time' else ''}, " for one in kept)
+    connection.execute(
+        f"COPY (SELECT user AS userID, item AS itemID, {select}label AS x_label FROM labelled "
+        f"ORDER BY user, item) TO {literal(str(path))} (FORMAT csv, DELIMITER '\t', HEADER)"
+    )
+    return [name for name, number in columns.items() if 0 < number < have[0]]
+
+
+def _write_entities(connection: DuckDBPyConnection, folder: Path) -> None:
+    """Write ``users.parquet`` and ``items.parquet``, in the order of their numbers."""
+    queries = {
+        "users": "SELECT number AS userID, id FROM users ORDER BY number",
+        "items": (
+            f"SELECT number AS itemID, id, {', '.join(TEXTS)} FROM items "
+            f"LEFT JOIN described USING (id) ORDER BY number"
+        ),
+    }
+    for name, query in queries.items():
+        path = literal(str(folder / f"{name}.parquet"))
+        connection.execute(f"COPY ({query}) TO {path} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _write_features(
+    connection: DuckDBPyConnection, folder: Path, settings: Preparation, num_rows: int
+) -> dict[str, int]:
+    """Write the features, and return how many items have each modality, texts included."""
+    has = ", ".join(f"{text} IS NOT NULL" for text in TEXTS)
+    table = connection.execute(
+        f"SELECT items.id, coalesce(row, -1) AS row, {has} "
+        f"FROM items LEFT JOIN described USING (id) ORDER BY number"
+    ).fetchnumpy()
+    columns = list(table.values())
+    shares = {text: int(has.sum()) for text, has in zip(TEXTS, columns[2:], strict=True)}
+    if settings.items is None:
+        shares = {}
+    for modality, path in settings.features.items():
+        shares[feature_file_name(modality)] = write_features(
+            Path(path),
+            folder / feature_file_name(modality),
+            list(columns[0]),
+            columns[1].astype("int64"),
+            num_rows,
+        )
+    return shares

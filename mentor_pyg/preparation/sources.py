@@ -1,0 +1,223 @@
+"""Files of the user's, their columns, and what a row of them means."""
+
+from __future__ import annotations
+
+import csv
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mentor_pyg.preparation.database import file_literal, literal, naming
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["Source", "choose_columns", "find_files", "open_source"]
+
+_KINDS: dict[str, Literal["csv", "json", "parquet"]] = {
+    **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".inter"), "csv"),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+}
+_DELIMITERS = ("\t", "::", ",", ";", "|")
+_MOVIELENS = ("userId", "movieId", "rating", "timestamp")
+"""The columns of its ``.dat`` files, which have no header."""
+
+_SAMPLED = 100
+"""Records of JSON Lines whose names are taken for those of all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A table in a file.
+
+    Args:
+        path: The file.
+        kind: What it is.
+        columns: The names of its columns, without types as in ``user_id:token``.
+        delimiter: What separates them in text.
+        header: Whether the first line names them.
+    """
+
+    path: Path
+    kind: Literal["csv", "json", "parquet"]
+    columns: Sequence[str]
+    delimiter: str = ""
+    header: bool = False
+
+    def text_table(self, types: Mapping[str, str] | None = None) -> str:
+        """Return what reads a text file in SQL, with columns ``c0``, ``c1``, ...
+
+        Args:
+            types: The types of columns that are no text, by name. Lines that do not fit go to
+                the table ``malformed``.
+        """
+        types = types or {}
+        columns = ", ".join(
+            f"c{number}: '{types.get(name, 'VARCHAR')}'" for number, name in enumerate(self.columns)
+        )
+        quote = "" if self.delimiter == "::" or _suffix(self.path) == ".inter" else '"'
+        return (
+            f"read_csv({file_literal(self.path)}, delim = {literal(self.delimiter)}, "
+            f"quote = '{quote}', escape = '{quote}', header = {self.header}, "
+            f"columns = {{{columns}}}, auto_detect = false, store_rejects = true, "
+            f"rejects_table = 'malformed', rejects_scan = 'scans', rejects_limit = 0)"
+        )
+
+    def column(self, name: str) -> str:
+        """Return a column of the table in SQL, as text."""
+        if self.kind == "csv":
+            return f"c{list(self.columns).index(name)}"
+        quoted = '"' + name.replace('"', '""') + '"'
+        return quoted if self.kind == "json" else f"{quoted}::VARCHAR"
+
+    def table(self, names: Iterable[str]) -> str:
+        """Return what reads the named columns in SQL, in the order of the file's rows."""
+        path = file_literal(self.path)
+        if self.kind == "csv":
+            return self.text_table()
+        if self.kind == "parquet":
+            return f"read_parquet({path})"
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in dict.fromkeys(names))
+        return (
+            f"read_json({path}, format = 'newline_delimited', columns = {{{columns}}}, "
+            f"ignore_errors = true)"
+        )
+
+
+def find_files(patterns: Sequence[str | Path]) -> list[Path]:
+    """Return the files that paths and globs name, sorted, each once.
+
+    Raises:
+        OSError: If a path names nothing, or a folder.
+        ValueError: If a file is empty.
+    """
+    found: set[Path] = set()
+    for pattern in map(str, patterns):
+        paths = [Path(pattern)] if Path(pattern).exists() else list(map(Path, glob.glob(pattern)))
+        if not paths:
+            raise FileNotFoundError(f"there is no file {pattern}; correct the path or the pattern")
+        found.update(paths)
+    for path in found:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder; give its files, as '{path}/*.csv'")
+        if path.stat().st_size == 0:
+            raise ValueError(f"{path} is empty; leave it out, or put a whole copy in its place")
+    return sorted(found)
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz").removesuffix(".zst")).suffix
+
+
+def open_source(
+    connection: DuckDBPyConnection, path: Path, columns: Sequence[str] | None = None
+) -> Source:
+    """Return a file as a table.
+
+    Args:
+        connection: The database.
+        path: A file of CSV, TSV, JSON Lines or Parquet by its name, the former also compressed.
+        columns: The names of the columns of a text file that has no header.
+
+    Raises:
+        ValueError: If the file cannot be read, or its name does not say what it is.
+    """
+    kind = _KINDS.get(_suffix(path))
+    if kind is None:
+        raise ValueError(f"{path} needs a name that ends in {', '.join(_KINDS)}; rename it")
+    with naming(path):
+        if kind == "parquet":
+            described = connection.execute(f"DESCRIBE FROM read_parquet({file_literal(path)})")
+            return Source(path=path, kind=kind, columns=[row[0] for row in described.fetchall()])
+        if kind == "json":
+            return Source(path=path, kind=kind, columns=_json_names(connection, path))
+        return _open_text(path, _first_line(connection, path), columns)
+
+
+def _json_names(connection: DuckDBPyConnection, path: Path) -> list[str]:
+    names = connection.execute(
+        f"SELECT DISTINCT unnest(json_keys(json)) AS name FROM (SELECT json FROM read_json_objects("
+        f"{file_literal(path)}, format = 'newline_delimited', ignore_errors = true) "
+        f"LIMIT {_SAMPLED}) ORDER BY name"
+    ).fetchall()
+    if not names:
+        raise ValueError(
+            f"{path} holds no JSON objects in its first lines; it needs one a line, in JSON proper "
+            f'(keys and texts in "double quotes")'
+        )
+    return [row[0] for row in names]
+
+
+def _first_line(connection: DuckDBPyConnection, path: Path) -> str:
+    found = connection.execute(
+        f"FROM read_csv({file_literal(path)}, delim = chr(2), quote = '', escape = '', "
+        f"header = false, columns = {{line: 'VARCHAR'}}, auto_detect = false, strict_mode = false, "
+        f"parallel = false) LIMIT 1"
+    ).fetchone()
+    return "" if found is None or found[0] is None else str(found[0]).removeprefix("\ufeff")
+
+
+def _open_text(path: Path, line: str, columns: Sequence[str] | None) -> Source:
+    delimiter = next((mark for mark in _DELIMITERS if mark in line), None)
+    if delimiter is None:
+        raise ValueError(
+            f"{path}: the first line needs columns separated by tab, '::', ',', ';' or '|' "
+            f"(got {line[:80]!r})"
+        )
+    fields = (
+        line.split("::") if delimiter == "::" else next(csv.reader([line], delimiter=delimiter))
+    )
+    fields = [field.strip() for field in fields]
+    header = columns is None and not (delimiter == "::" and fields[0].isdecimal())
+    names = fields if header else list(columns or _MOVIELENS)
+    if len(names) != len(fields):
+        raise ValueError(
+            f"{path}: 'columns' needs the {len(fields)} names of its columns (got {names})"
+        )
+    names = [name.split(":")[0] for name in names]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path} names the column {doubled[0]!r} twice; rename one")
+    return Source(path=path, kind="csv", columns=names, delimiter=delimiter, header=header)
+
+
+def choose_columns(
+    source: Source,
+    asked: Mapping[str, str | None],
+    known: Mapping[str, Sequence[str]],
+    required: Sequence[str],
+) -> dict[str, str]:
+    """Return the column of every role: the one asked for, or else the first known one.
+
+    Args:
+        source: The table.
+        asked: The column of a role, or ``None``.
+        known: The usual names of a role, in lower case, best first.
+        required: The roles that need a column.
+
+    Raises:
+        ValueError: If a column is not there.
+    """
+    there = {name.lower(): name for name in reversed(source.columns)}
+    chosen = {}
+    for role, names in known.items():
+        name = asked.get(role)
+        if name is not None and name not in source.columns:
+            raise ValueError(
+                f"{source.path} has no column {name!r} for {role!r}; it has "
+                f"{', '.join(source.columns)}"
+            )
+        name = name or next((there[one] for one in names if one in there), None)
+        if name is not None:
+            chosen[role] = name
+    for role in required:
+        if role not in chosen:
+            raise ValueError(
+                f"{source.path}: which column is the {role}? Name one of "
+                f"{', '.join(source.columns)} with --{role}; if the first line is no header, "
+                f"name all with --columns"
+            )
+    return chosen

@@ -1,0 +1,196 @@
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mentor_pyg.data import num_items, num_users
+from mentor_pyg.datasets import InteractionFolder
+from mentor_pyg.preparation import Preparation, prepare
+from mentor_pyg.preparation import preparing as module
+from tests.preparation.conftest import interactions, read_back
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "baby"
+MADE = {
+    "card.html", "card.md", "i_id_mapping.csv", "items.parquet", "out.inter", "u_id_mapping.csv",
+    "users.parquet",
+}  # fmt: skip
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_the_folder_can_be_read(reviews: Path, tmp_path: Path) -> None:
+    prepared = prepare([reviews], tmp_path / "out", Preparation(split="leave-one-out"))
+    assert prepared.folder == tmp_path / "out"
+    assert names(tmp_path) == {"reviews.csv", "out"} and names(tmp_path / "out") == MADE
+    data = InteractionFolder(tmp_path / "out")[0]
+    assert (num_users(data), num_items(data)) == (6, 8)
+    assert data["user"].raw_id == [f"u{n}" for n in range(6)]
+    store = data["user", "interacts", "item"]
+    table = read_back(tmp_path / "out")
+    original = interactions().set_index(["userID", "itemID"])
+    for row in table.itertuples():
+        assert (row.rating, row.timestamp) == tuple(original.loc[(row.user, row.item)])
+    assert store.test_edge_label_index.tolist() == [[*range(6)], [(n + 4) % 8 for n in range(6)]]
+    assert store.edge_index.size(1) == 18 and store.time.numel() == 18
+
+
+def test_what_is_there_is_never_lost(reviews: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare([reviews], out)
+    first = (out / "out.inter").read_text()
+    with pytest.raises(FileExistsError, match="exists; give another folder, or --force"):
+        prepare([reviews], out)
+    InteractionFolder(out)  # which leaves its cache
+    (out / "text_feat.npy").write_text("of hours")
+    with pytest.raises(FileExistsError, match=r"would be lost, text_feat.npy; move it away"):
+        prepare([reviews], out, force=True)
+    (out / "text_feat.npy").unlink()
+    prepare([reviews], out, Preparation(seed=1), force=True)
+    assert names(out) == MADE and names(tmp_path) == {"reviews.csv", "out"}
+    assert (out / "out.inter").read_text() != first
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError):
+        prepare([reviews], tmp_path / "file", force=True)
+
+
+def test_a_failure_leaves_nothing_and_what_was_before(
+    reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    prepare([reviews], out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def fail(*args: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(module, "write_card", fail)
+    with pytest.raises(OSError, match="No space"):
+        prepare([reviews], out, force=True)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert names(tmp_path) == {"reviews.csv", "out"}
+
+
+_ENDLESS = """
+import sys, time
+from mentor_pyg.preparation import prepare, preparing
+def wait(*args): print("there", flush=True); time.sleep(60)
+preparing.write_id_mappings = wait
+prepare([sys.argv[1]], sys.argv[2])
+"""
+
+
+def test_a_killed_run_is_cleared_away_and_a_running_one_is_not(
+    reviews: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS, str(reviews), str(out)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "there\n"
+        with pytest.raises(FileExistsError, match="another process is preparing"):
+            prepare([reviews], out)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not out.exists() and names(tmp_path) == {"reviews.csv", ".out.partial"}
+    prepare([reviews], out)
+    assert names(tmp_path) == {"reviews.csv", "out"}
+
+
+def test_the_card_says_how_it_was_made(reviews: Path, tmp_path: Path) -> None:
+    table = interactions()
+    again = table[:2].assign(timestamp=0, rating=5)
+    pd.concat([table, again]).to_csv(reviews, index=False)
+    settings = Preparation(min_rating=2, core=2, split="global-temporal", user="userID")
+    prepare([reviews], tmp_path / "out", settings)
+    card = (tmp_path / "out" / "card.md").read_text()
+    for line in (
+        "| read | 32 |  |  | 0 |",
+        "| with user and item | 32 | 6 | 8 | 0 |",
+        "| rated 2 or better | 26 | 6 | 8 | 6 |",
+        "| first of each user and item | 25 | 6 | 8 | 1 |",
+        "| train is before validation, and that before test | 0 |",
+        "| no interaction is in two splits | 0 |",
+    ):
+        assert line in card, line
+    (command,) = re.findall(r"^mentor-pyg prepare .*$", card, re.MULTILINE)
+    assert shlex.split(command)[2:] == [
+        str(reviews), "--out", str(tmp_path / "out"), "--user", "userID", "--min-rating", "2.0",
+        "--core", "2", "--split", "global-temporal",
+    ]  # fmt: skip
+    page = (tmp_path / "out" / "card.html").read_text()
+    assert page.count("<svg") == 2 and "src=" not in page and "href=" not in page
+    assert "<title>4 to 7: " in page
+
+
+def test_the_card_counts_users_without_train(tmp_path: Path) -> None:
+    rows = [(f"u{user}", f"i{item}", 10 * item + user) for user in range(4) for item in range(9)]
+    rows.append(("late", "i0", 1000))
+    pd.DataFrame(rows, columns=["user", "item", "time"]).to_csv(tmp_path / "a.csv", index=False)
+    prepare([tmp_path / "a.csv"], tmp_path / "out", Preparation(split="global-temporal"))
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "1 users have no train interactions" in card
+    assert num_users(InteractionFolder(tmp_path / "out")[0]) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"val_ratio": 0.0}, "'val_ratio' and 'test_ratio'"),
+        ({"val_ratio": 0.5, "test_ratio": 0.5}, "leave something for train"),
+        ({"split": "other"}, "'split'"),
+        ({"core": 0}, "'core'"),
+        ({"name": "a/b"}, "'name'"),
+    ],
+)
+def test_refuses_settings(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Preparation(**settings)  # type: ignore[arg-type]
+
+
+def test_refuses_what_leaves_nothing(reviews: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no interactions are left after the step '9-core"):
+        prepare([reviews], tmp_path / "out", Preparation(core=9))
+    with pytest.raises(ValueError, match="'memory' needs a size such as 2GiB"):
+        prepare([reviews], tmp_path / "out", Preparation(memory="much"))
+    with pytest.raises(ValueError, match="which column is the rating"):
+        pd.DataFrame({"user": ["a"], "item": ["b"]}).to_csv(reviews, index=False)
+        prepare([reviews], tmp_path / "out", Preparation(min_rating=4))
+    assert names(tmp_path) == {"reviews.csv"}
+
+
+def test_too_little_memory_is_an_error(tmp_path: Path) -> None:
+    rows = "".join(f"user-{n},item-{n % 9}\n" for n in range(200_000))
+    (tmp_path / "a.csv").write_text("user,item\n" + rows)
+    with pytest.raises(ValueError, match="'memory' of 8MiB is too little"):
+        prepare([tmp_path / "a.csv"], tmp_path / "out", Preparation(memory="8MiB", threads=1))
+    assert names(tmp_path) == {"a.csv"}
+
+
+@pytest.mark.realdata
+def test_baby_keeps_its_ids(tmp_path: Path) -> None:
+    if not REAL.is_dir():
+        pytest.skip(f"no {REAL}")
+    prepare(
+        [REAL / "baby.inter"],
+        tmp_path / "baby",
+        Preparation(core=5, items=str(REAL / "item_text.tsv")),
+    )
+    made = read_back(tmp_path / "baby").sort_values(["userID", "itemID"])
+    original = pd.read_csv(REAL / "baby.inter", sep="\t").sort_values(["userID", "itemID"])
+    for side in ("userID", "itemID"):
+        assert made[side].tolist() == original[side].tolist()
+    items = pd.read_parquet(tmp_path / "baby" / "items.parquet")
+    assert items["title"].notna().sum() == 3416

@@ -1,0 +1,281 @@
+import csv
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mentor_pyg.preparation import Preparation, prepare
+from tests.preparation.conftest import Made, interactions
+
+
+def write_json(table: pd.DataFrame, path: Path) -> None:
+    table.to_json(path, orient="records", lines=True)
+
+
+def write_zstd(table: pd.DataFrame, path: Path) -> None:
+    import duckdb
+
+    kind = "json" if "json" in path.name else "csv"
+    with duckdb.connect() as connection:
+        connection.register("rows", table)
+        connection.execute(f"COPY rows TO '{path}' (FORMAT {kind}, COMPRESSION zstd)")
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
+    "a.tsv": lambda table, path: table.to_csv(path, sep="\t", index=False),
+    "a.csv.gz": lambda table, path: table.to_csv(path, index=False),
+    "a.csv.zst": write_zstd,
+    "a.parquet": lambda table, path: table.to_parquet(path),
+    "a.jsonl": write_json,
+    "a.json.gz": write_json,
+    "a.ndjson.zst": write_zstd,
+    "a.txt": lambda table, path: table.to_csv(path, sep="|", index=False),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_same(name: str, make: Made, reviews: Path, tmp_path: Path) -> None:
+    WRITERS[name](interactions(), tmp_path / name)
+    assert make(tmp_path / name, name="x").equals(make(reviews, name="x"))
+
+
+def test_several_files_in_any_order_give_the_same(
+    make: Made, reviews: Path, tmp_path: Path
+) -> None:
+    table = interactions().sample(frac=1, random_state=1)
+    (tmp_path / "parts").mkdir()
+    write_json(table[:11], tmp_path / "parts" / "z.jsonl")
+    # Of another layout, and with a line that the other file has too.
+    renamed = table[10:].rename(columns={"userID": "user_id", "itemID": "asin"})
+    renamed[["asin", "timestamp", "user_id", "rating"]].to_csv(
+        tmp_path / "parts" / "a.csv", index=False
+    )
+    assert make(f"{tmp_path}/parts/*").equals(make(reviews))
+
+
+LAYOUTS = {
+    "Amazon 2014 and 2018": ["reviewerID", "asin", "overall", "unixReviewTime"],
+    "Amazon 2023": ["user_id", "parent_asin", "rating", "timestamp"],
+    "MicroLens": ["user", "item", "stars", "timestamp"],
+    "MovieLens": ["userId", "movieId", "rating", "timestamp"],
+    "RecBole": ["user_id:token", "item_id:token", "rating:float", "timestamp:float"],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_usual_columns_are_found(layout: str, make: Made, reviews: Path, tmp_path: Path) -> None:
+    table = interactions().set_axis(LAYOUTS[layout], axis=1)
+    table.insert(0, "asin" if layout == "Amazon 2023" else "other", "same")
+    table.to_csv(tmp_path / "layout.csv", index=False)
+    assert make(tmp_path / "layout.csv").equals(make(reviews))
+
+
+def test_movielens_without_a_header(make: Made, tmp_path: Path) -> None:
+    rows = [f"{user}::{9 - user}{item}::5::{100 + item}" for user in range(4) for item in range(3)]
+    (tmp_path / "ratings.dat").write_text("\n".join(rows))
+    made = make(tmp_path / "ratings.dat")
+    assert len(made) == 12
+    assert made.loc[0, ["user", "item", "rating", "timestamp"]].tolist() == ["0", "90", 5, 100]
+
+
+def test_columns_of_a_file_without_a_header(make: Made, reviews: Path, tmp_path: Path) -> None:
+    table = interactions()[["itemID", "userID", "rating", "timestamp"]]
+    table.to_csv(tmp_path / "bare.csv", index=False, header=False)
+    assert make(tmp_path / "bare.csv", columns=("item", "user", "rating", "time")).equals(
+        make(reviews)
+    )
+    with pytest.raises(ValueError, match=r"bare.csv: 'columns' needs the 4 names"):
+        make(tmp_path / "bare.csv", columns=("item", "user"))
+
+
+def test_ids_stay_the_text_that_they_are(make: Made, tmp_path: Path) -> None:
+    ids = [
+        "007",
+        "7",
+        "a@b.org",
+        "tab\there",
+        'quo"te',
+        "line\nbreak",
+        "cr\rhere",
+        " space",
+        "NA",
+        "é",
+    ]
+    rows = [(user, f"0{item}") for user in ids for item in range(3)]
+    path = tmp_path / "odd.csv"
+    path.write_bytes(
+        pd.DataFrame(rows, columns=["user", "item"])
+        .to_csv(index=False, lineterminator="\r\n")
+        .encode("utf-8-sig")
+    )
+    made = make(path)
+    assert sorted(made["user"].unique()) == sorted(ids)
+    assert sorted(made["item"].unique()) == ["00", "01", "02"]
+    from mentor_pyg.datasets import InteractionFolder
+
+    data = InteractionFolder(tmp_path / "made-0")[0]
+    assert data["user"].raw_id[:2] == ["007", "7"] and sorted(data["user"].raw_id) == sorted(ids)
+
+
+def test_numbers_are_in_order(make: Made, tmp_path: Path) -> None:
+    rows = "".join(f"{user}\t{item}\n" for user in (10, 9, 100) for item in (3, 20, 1))
+    (tmp_path / "a.tsv").write_text("user\titem\n" + rows)
+    made = make(tmp_path / "a.tsv")
+    assert dict(zip(made["user"].astype(str), made["userID"], strict=True)) == {
+        "9": 0, "10": 1, "100": 2,
+    }  # fmt: skip
+
+
+BROKEN = {
+    "a.csv": (
+        'user,item,rating,timestamp\na,b,5,1\n"x\ny",b,4,1\nshort,b\na,c,5,1\nlong,b,1,2,3\n'
+        "bad,b,high,1\nlate,b,3,soon\na,d,5,1\n",
+        [(4, "missing columns"), (6, "too many columns"), (7, '"high"'), (8, '"soon"')],
+    ),
+    "a.jsonl": (
+        '{"user":"a","item":"b","rating":5,"timestamp":1}\n{"user":"x"\n'
+        '{"user":"a","item":"c","rating":"high"}\n[1]\n{"user":"a","item":"d","timestamp":"soon"}\n'
+        '{"user":"a","item":"c"}\n{"user":"a","item":"d"}\n',
+        [(2, "no record"), (3, "no number, high"), (4, "no record"), (5, "none, soon")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_malformed_lines_are_named(name: str, tmp_path: Path) -> None:
+    text, wrong = BROKEN[name]
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"4 lines are malformed, more than 'max_errors' \(3\)"):
+        prepare([path], tmp_path / "out", Preparation(max_errors=3))
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    prepared = prepare([path], tmp_path / "out", Preparation(max_errors=4))
+    assert [one.line for one in prepared.malformed] == [line for line, _ in wrong]
+    for found, (_, reason) in zip(prepared.malformed, wrong, strict=True):
+        assert reason in str(found) and str(path) in str(found)
+    assert prepared.steps[0].interactions == (4 if name == "a.csv" else 3)
+    assert "4 were left out" in (tmp_path / "out" / "card.md").read_text()
+
+
+def test_a_bad_value_in_parquet_is_named(make: Made, tmp_path: Path) -> None:
+    table = interactions().astype(str)
+    table.loc[3, "rating"] = "high"
+    table.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a.parquet, line 4: the rating is no number, high"):
+        make(tmp_path / "a.parquet")
+
+
+def test_rows_without_an_id_are_dropped_and_counted(reviews: Path, tmp_path: Path) -> None:
+    with reviews.open("a") as file:
+        file.write(",i1,5,7\nu1,,5,7\n")
+    prepared = prepare([reviews], tmp_path / "out")
+    assert [step.interactions for step in prepared.steps] == [32, 30, 30]
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [
+        ((1588687728923, 1588687728), (1588687728.923, 1588687728)),
+        (("2020-05-05", "2020-05-05 14:08:48"), (1588636800, 1588687728)),
+        ((1588687728923456, 1588687728923456789), (1588687728.923456, 1588687728.923457)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_times_are_in_seconds(
+    times: tuple[Any, Any], seconds: tuple[float, float], kind: str, make: Made, tmp_path: Path
+) -> None:
+    table = pd.DataFrame(
+        {"user": ["a"] * 4, "item": [*"wxyz"], "time": [times[0]] * 3 + [times[1]]}
+    )
+    if kind == "csv":
+        table.to_csv(tmp_path / "a.csv", index=False)
+    else:
+        write_json(table, tmp_path / "a.jsonl")
+    made = make(tmp_path / f"a.{kind}")
+    assert made["timestamp"].tolist() == pytest.approx([*[seconds[0]] * 3, seconds[1]], abs=1e-6)
+
+
+def test_a_fraction_after_many_whole_times(make: Made, tmp_path: Path) -> None:
+    rows = "".join(f"u{n % 2000},i{n // 2000},{1000 + n}\n" for n in range(30_000))
+    (tmp_path / "a.csv").write_text(f"user,item,time\n{rows}u1,i99,1588687728923\n")
+    made = make(tmp_path / "a.csv", split="leave-one-out")
+    assert made["timestamp"].max() == 1588687728.923
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "jsonl"])
+def test_odd_names_of_files_and_columns(
+    kind: str, make: Made, reviews: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / f"it's [1] *?.{kind}"
+    table = interactions().rename(columns={"userID": 'who\'s "it"', "rating": "a b"})
+    if kind == "csv":
+        table.to_csv(path, index=False, quoting=csv.QUOTE_ALL, quotechar='"', doublequote=True)
+    else:
+        WRITERS[f"a.{kind}"](table, path)
+    made = make(path, user='who\'s "it"', rating="a b")
+    assert made.equals(make(reviews))
+
+
+def test_columns_that_some_rows_lack_are_left_out(make: Made, tmp_path: Path) -> None:
+    table = interactions()
+    table["rating"] = table["rating"].where(table.index != 3)
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert "rating" not in make(tmp_path / "a.csv") and "timestamp" in make(tmp_path / "a.csv")
+    assert "have no rating" in (tmp_path / "made-0" / "card.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["long.jsonl", "long.csv"])
+def test_a_line_of_100_mb_is_an_error(name: str, tmp_path: Path) -> None:
+    long = "x" * 100_000_000
+    record = f'{{"user":"{long}","item":1}}\n' if name == "long.jsonl" else f"{long},1\n"
+    good = '{"user":"a","item":1}\n' if name == "long.jsonl" else "user,item\na,1\n"
+    (tmp_path / name).write_text(good + record)
+    with pytest.raises(ValueError, match=name) as caught:
+        prepare([tmp_path / name], tmp_path / "out")
+    assert len(str(caught.value)) < 1000
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_first_line_of_100_mb_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x" * 100_000_000 + ",1\n")
+    with pytest.raises(ValueError, match=r"a\.csv") as caught:
+        prepare([tmp_path / "a.csv"], tmp_path / "out")
+    assert len(str(caught.value)) < 1000
+
+
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "empty.csv": (b"", "is empty"),
+    "header.csv": (b"user,item\n", "no interactions are left"),
+    "blank.csv": (b"\n\n\n", "first line needs columns separated by"),
+    "one.csv": (b"user\na\n", "first line needs columns separated by"),
+    "twice.csv": (b"user,item,user\na,b,c\n", "names the column 'user' twice"),
+    "unknown.csv": (b"who,what\na,b\n", "which column is the user.*who, what with --user"),
+    "a.xlsx": (b"PK", "needs a name that ends in .csv"),
+    "a.parquet": (b"user,item\na,b\n", "a.parquet cannot be read"),
+    "a.csv.gz": (b"user,item\na,b\n", "a.csv.gz cannot be read"),
+    "cut.csv.gz": (gzip.compress(b"user,item\n" + b"a,b\n" * 9999)[:60], "cut.csv.gz cannot be"),
+    "array.json": (json.dumps([{"user": 1, "item": 2}]).encode(), "one a line"),
+    "python.json": (b"{'user': 'a', 'item': 'b'}\n", "JSON proper"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses_files_that_are_none(name: str, make: Made, tmp_path: Path) -> None:
+    content, message = REFUSED[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        make(tmp_path / name)
+
+
+def test_refuses_paths_that_are_no_files(make: Made, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a folder; give its files"):
+        make(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        make(tmp_path / "*.csv")
+    (tmp_path / "a.csv").write_text("user,item\na,b\n")
+    with pytest.raises(ValueError, match="no column 'who' for 'user'; it has user, item"):
+        make(tmp_path / "a.csv", user="who")
