@@ -41,7 +41,7 @@ NAMES = {
         search write_report
     """,
     "mentor_pyg.export": """
-        EmbeddingTables
+        EmbeddingTables Export FoldIn ItemIndex best_items read_export read_item_table write_export
     """,
     "mentor_pyg.graph": """
         Adjacency ItemLists Pruning common_edges interaction_adjacency knn_graph
