@@ -16,11 +16,10 @@ from typing import Any
 
 import pandas as pd
 import safetensors.torch
-import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import ITEM, USER, fingerprint, modalities
+from mentor_pyg.data import fingerprint, modalities
 from mentor_pyg.dependencies import require
 from mentor_pyg.environment import describe_environment
 from mentor_pyg.export.item_table import DETAILS

@@ -57,7 +57,7 @@ def read_item_table(path: Path) -> pd.DataFrame:
     kept = table[details].astype("string").set_axis(item.astype(object), axis=0).astype(object)
     kept = kept.where(kept.notna() & (kept != ""), None)
     for name in {"link", "image"}.intersection(details):
-        kept[name] = [url if _is_web(url) else None for url in kept[name]]
+        kept[name] = kept[name].where(kept[name].map(_is_web), None)
     return kept
 
 

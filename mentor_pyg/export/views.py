@@ -48,7 +48,9 @@ def score_parts(reps: Representations) -> ScoreParts | None:
     for count in range(2, len(views) + 1):
         for names in permutations(views, count):
             joined = [views[name] for name in names]
-            if sum(x.size(1) for x in joined) == fused.size(1) and _same(torch.cat(joined, 1), fused):
+            if sum(x.size(1) for x in joined) == fused.size(1) and _same(
+                torch.cat(joined, 1), fused
+            ):
                 ends = pairwise(accumulate((x.size(1) for x in joined), initial=0))
                 columns = dict(zip(names, ends, strict=True))
                 return ScoreParts(columns, {v: fused[:, a:b] for v, (a, b) in columns.items()})

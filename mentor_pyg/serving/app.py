@@ -150,7 +150,9 @@ def _add_operations(app: FastAPI, current: CurrentExport, registry: CollectorReg
     @app.get("/about")
     def about() -> Response:
         catalog = current.catalog
-        told = {name: catalog.export.description[name] for name in ("model", "users", "items", "index")}
+        told = {
+            name: catalog.export.description[name] for name in ("model", "users", "items", "index")
+        }
         return _answer(catalog, **told)
 
     @app.get("/metrics")

@@ -83,7 +83,11 @@ class Guard:
                 there = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
-                    *((n.encode(), v.encode()) for n, v in _HEADERS.items() if n.encode() not in there),
+                    *(
+                        (n.encode(), v.encode())
+                        for n, v in _HEADERS.items()
+                        if n.encode() not in there
+                    ),
                 ]
             await send(message)
 
@@ -118,7 +122,7 @@ class Guard:
         if scope["path"] in _OPEN:
             return None
         kind, _, given = headers.get("authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode(), self._token)
+        right = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
         if kind.lower() == "bearer" and right:
             return None
         return refusal(
