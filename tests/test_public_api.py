@@ -75,6 +75,7 @@ NAMES = {
     "mentor_pyg.sampling": """
         BATCHES BPRBatches Batch BatchUnit UniformNegativeSampler UserBatch UserBatches mix_seed
     """,
+    "mentor_pyg.serving": "",
     "mentor_pyg.training": """
         Fit Hook RunFolder TrainingConfig train
     """,

@@ -1,21 +1,19 @@
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pytest
-
-pytest.importorskip("fastapi", reason='the extra "serve" is not installed')
-pytest.importorskip("pyarrow", reason='the extra "serve" is not installed')
-pytest.importorskip("httpx2", reason="FastAPI's test client needs it")
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from fastapi.testclient import TestClient
+import pytest
 
 from mentor_pyg.data import ITEM, USER, num_items, num_users
 from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.export import write_export
 from mentor_pyg.models import MENTOR, LightGCN
-from mentor_pyg.serving.app import CurrentExport, create_app
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
 
 EVIL = "<img src=x onerror=\"document.title='broken'\"><script>alert(1)</script>"
 
@@ -39,6 +37,10 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture
 def client(exports: dict[str, Path]) -> Iterator[TestClient]:
     """A client of the service of MENTOR, without a token."""
+    from fastapi.testclient import TestClient
+
+    from mentor_pyg.serving.app import CurrentExport, create_app
+
     app = create_app(CurrentExport(exports["mentor"]))
     with TestClient(app, base_url="http://127.0.0.1:8000") as client:
         yield client

@@ -4,6 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("fastapi", reason='the extra "serve" is not installed')
+pytest.importorskip("pyarrow", reason='the extra "serve" is not installed')
+pytest.importorskip("httpx2")
+
 import torch
 from fastapi.testclient import TestClient
 from httpx2 import Response

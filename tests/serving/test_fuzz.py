@@ -4,6 +4,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+
+pytest.importorskip("fastapi", reason='the extra "serve" is not installed')
+pytest.importorskip("pyarrow", reason='the extra "serve" is not installed')
+pytest.importorskip("httpx2")
+
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
