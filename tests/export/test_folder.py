@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg import dependencies
 from mentor_pyg.data import ITEM, USER
 from mentor_pyg.export import EmbeddingTables, best_items, folder, read_export, write_export
+from mentor_pyg.export.neighbours import item_neighbours
 from mentor_pyg.models import EASE, MENTOR, LightGCN, Recommender
 from mentor_pyg.models.registry import build_model
 
@@ -47,7 +49,7 @@ def test_what_explains_is_read_as_it_was(name: str, named_data: HeteroData, tmp_
         score = export.tables.user[4] @ export.tables.item[9]
         assert sum(split.values()) == pytest.approx(float(score), abs=1e-4)
     assert export.neighbours is not None
-    near = folder.item_neighbours(model, named_data)
+    near = item_neighbours(model, named_data)
     assert near is not None
     assert torch.equal(export.neighbours.item, near.item)
     assert export.neighbours.parts.keys() == near.parts.keys()
@@ -128,7 +130,7 @@ def test_reads_no_file_beside_its_own(named_data: HeteroData, tmp_path: Path) ->
     del about["version"]
     about["files"]["../secret"] = "0"
     text = json.dumps(about, sort_keys=True).encode()
-    about["version"] = folder.hashlib.sha256(text).hexdigest()[:16]
+    about["version"] = hashlib.sha256(text).hexdigest()[:16]
     path.write_text(json.dumps(about))
     with pytest.raises(ValueError, match="is damaged, or of another version"):
         read_export(tmp_path / "out")

@@ -14,7 +14,6 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 
 from mentor_pyg.export import FoldIn, best_items, read_export
-from mentor_pyg.serving import app as application
 from mentor_pyg.serving.app import CurrentExport, create_app
 from mentor_pyg.serving.catalog import Catalog
 from tests.serving.conftest import EVIL
@@ -287,7 +286,7 @@ def test_reload_takes_over_and_a_failed_one_changes_nothing(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(application.time, "sleep", lambda _: None)
+    monkeypatch.setattr("mentor_pyg.serving.app.time.sleep", lambda _: None)
     served = tmp_path / "served"
     shutil.copytree(exports["mentor"], served)
     client = TestClient(create_app(CurrentExport(served)), base_url="http://127.0.0.1")
@@ -315,5 +314,7 @@ def test_reload_waits_for_a_folder_that_is_being_replaced(
     shutil.copytree(exports["mentor"], served)
     current = CurrentExport(served)
     shutil.rmtree(served)
-    monkeypatch.setattr(application.time, "sleep", lambda _: served.symlink_to(exports["lightgcn"]))
+    monkeypatch.setattr(
+        "mentor_pyg.serving.app.time.sleep", lambda _: served.symlink_to(exports["lightgcn"])
+    )
     assert current.reload().version == read_export(exports["lightgcn"]).version

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-for _package in ("fastapi", "pyarrow", "selenium"):
-    pytest.importorskip(_package, reason='the extra "serve" is not installed')
+pytest.importorskip("fastapi", reason='the extra "serve" is not installed')
+pytest.importorskip("pyarrow", reason='the extra "serve" is not installed')
+pytest.importorskip("selenium")
 
 import uvicorn
 from selenium import webdriver
@@ -84,7 +85,9 @@ class Page:
             shown = (one for one in self.find(css) if one.is_displayed() and text in one.text)
             return next(shown, None)
 
-        one: WebElement = WebDriverWait(self.browser, 10).until(found, f"no {css} with {text!r}")
+        wait = WebDriverWait(self.browser, 10)
+        one: WebElement | None = wait.until(found, f"no {css} with {text!r}")
+        assert one is not None
         return one
 
     @property
@@ -181,7 +184,8 @@ def test_the_policy_stops_markup_that_gets_in(browser: webdriver.Chrome, url: st
     browser.execute_script("document.body.insertAdjacentHTML('beforeend', arguments[0])", EVIL)
     time.sleep(0.3)
     assert page.run("return document.title") == "Recommendations"
-    assert any("Content Security Policy" in one["message"] for one in browser.get_log("browser"))
+    log = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    assert any("Content Security Policy" in one["message"] for one in log)
 
 
 def test_phone_width_needs_no_sideways_scroll(browser: webdriver.Chrome, url: str) -> None:
