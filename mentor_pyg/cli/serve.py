@@ -26,7 +26,7 @@ def run(export: Path, host: str, port: int, token_env: str) -> None:
             require(package, extra="serve", purpose="Serving")
         from mentor_pyg.serving.process import serve
 
-        serve(export, host, port, os.environ.get(token_env) or None)
+        serve(export, host, port, os.environ.get(token_env, "").strip() or None)
     except ImportError as error:
         raise ValueError(str(error)) from error
 

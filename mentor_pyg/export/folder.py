@@ -221,9 +221,9 @@ def _replaced_folder(out: Path) -> Iterator[Path]:
 
 def _ids(raw_id: Any, count: int) -> list[str]:
     ids = [str(one) for one in (range(count) if raw_id is None else raw_id)]
-    if len(set(ids)) != count:
-        again = next(one for n, one in enumerate(ids) if one in ids[:n])
-        raise ValueError(f"original ids need to be different (got {again!r} more than once)")
+    if (again := pd.Series(ids).duplicated()).any():
+        one = ids[int(again.to_numpy().argmax())]
+        raise ValueError(f"original ids need to be different (got {one!r} more than once)")
     return ids
 
 

@@ -100,22 +100,22 @@ def create_app(current: CurrentExport, token: str | None = None) -> FastAPI:
 
 def _add_lists(app: FastAPI, current: CurrentExport) -> None:
     @app.get("/recommend")
-    def for_user(user: Annotated[_Id, Query()], k: Annotated[_K, Query()] = 10) -> Response:
+    async def for_user(user: Annotated[_Id, Query()], k: Annotated[_K, Query()] = 10) -> Response:
         catalog = current.catalog
         return _answer(catalog, user=user, results=catalog.for_user(user, k))
 
     @app.post("/recommend")
-    def for_items(chosen: _Chosen) -> Response:
+    async def for_items(chosen: _Chosen) -> Response:
         catalog = current.catalog
         return _answer(catalog, results=catalog.for_items(chosen.items, chosen.k))
 
     @app.get("/similar")
-    def similar(item: Annotated[_Id, Query()], k: Annotated[_K, Query()] = 10) -> Response:
+    async def similar(item: Annotated[_Id, Query()], k: Annotated[_K, Query()] = 10) -> Response:
         catalog = current.catalog
         return _answer(catalog, item=item, results=catalog.similar(item, k))
 
     @app.get("/search")
-    def search(
+    async def search(
         q: Annotated[str, Query(min_length=1, max_length=100)],
         kind: Literal["item", "user"] = "item",
         k: Annotated[_K, Query()] = 10,
@@ -124,12 +124,12 @@ def _add_lists(app: FastAPI, current: CurrentExport) -> None:
         return _answer(catalog, results=catalog.search(kind, q, k))
 
     @app.get("/why")
-    def why(item: Annotated[_Id, Query()], user: Annotated[_Id | None, Query()] = None) -> Response:
+    async def why(item: Annotated[_Id, Query()], user: Annotated[_Id | None, Query()] = None) -> Response:
         catalog = current.catalog
         return _answer(catalog, **catalog.why(item, user))
 
     @app.post("/why")
-    def why_chosen(chosen: _WhyChosen) -> Response:
+    async def why_chosen(chosen: _WhyChosen) -> Response:
         catalog = current.catalog
         return _answer(catalog, **catalog.why(chosen.item, items=chosen.items))
 
@@ -144,11 +144,11 @@ def _add_operations(app: FastAPI, current: CurrentExport, registry: CollectorReg
         return HTMLResponse(page, headers={"content-security-policy": policy})
 
     @app.get("/health")
-    def health() -> Response:
+    async def health() -> Response:
         return _answer(current.catalog, status="ok")
 
     @app.get("/about")
-    def about() -> Response:
+    async def about() -> Response:
         catalog = current.catalog
         told = {
             name: catalog.export.description[name] for name in ("model", "users", "items", "index")
@@ -156,7 +156,7 @@ def _add_operations(app: FastAPI, current: CurrentExport, registry: CollectorReg
         return _answer(catalog, **told)
 
     @app.get("/metrics")
-    def metrics() -> Response:
+    async def metrics() -> Response:
         served.clear()
         served.labels(current.catalog.version).set(1)
         return Response(as_text(registry), media_type=CONTENT_TYPE_LATEST)
