@@ -124,7 +124,9 @@ def _add_lists(app: FastAPI, current: CurrentExport) -> None:
         return _answer(catalog, results=catalog.search(kind, q, k))
 
     @app.get("/why")
-    async def why(item: Annotated[_Id, Query()], user: Annotated[_Id | None, Query()] = None) -> Response:
+    async def why(
+        item: Annotated[_Id, Query()], user: Annotated[_Id | None, Query()] = None
+    ) -> Response:
         catalog = current.catalog
         return _answer(catalog, **catalog.why(item, user))
 

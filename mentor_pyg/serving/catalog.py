@@ -123,7 +123,7 @@ class Catalog:
     def _find(self, kind: Literal["item", "user"], one: str) -> int:
         number = self._number[kind].get(one)
         if number is None:
-            raise UnknownIdError(f"there is no {kind} {one[:80]!r}")
+            raise UnknownIdError(f"there is no {kind} {one!r}")
         return number
 
     def _described(self, number: int) -> dict[str, Any]:

@@ -20,6 +20,12 @@ def exported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(autouse=True)
+def _never_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """End a test whose command was not refused, which would go on for ever."""
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: pytest.fail("it serves"))
+
+
 def test_an_open_address_needs_a_token(
     refused: Callable[..., None], exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     data[USER].raw_id = [f"user/{n}" for n in range(num_users(data))]
     data[ITEM].raw_id = [f"i{n}" for n in range(num_items(data))]
     titles: dict[str, Any] = {f"i{n}": f"Red shoe {n}" for n in range(num_items(data) - 1)}
-    titles["i3"] = EVIL
+    titles |= {"i3": EVIL, "i4": "endless" * 30}
     items = pd.DataFrame({"title": titles})
     items["link"] = "https://example.org/" + items.index
     place = tmp_path_factory.mktemp("exports")

@@ -1,5 +1,7 @@
+import asyncio
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ pytest.importorskip("httpx2")
 import torch
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from prometheus_client import CollectorRegistry
 
 from mentor_pyg.export import FoldIn, best_items, read_export
 from mentor_pyg.serving.app import CurrentExport, create_app
 from mentor_pyg.serving.catalog import Catalog
+from mentor_pyg.serving.guard import Guard
 from tests.serving.conftest import EVIL
 
 
@@ -291,6 +295,7 @@ def test_reload_takes_over_and_a_failed_one_changes_nothing(
     shutil.copytree(exports["mentor"], served)
     client = TestClient(create_app(CurrentExport(served)), base_url="http://127.0.0.1")
     first = client.get("/about").json()
+    assert f'version="{first["version"]}"' in client.get("/metrics").text
     (served / "items.parquet").unlink()
     with caplog.at_level(logging.CRITICAL):
         response = client.post("/reload")
@@ -305,6 +310,64 @@ def test_reload_takes_over_and_a_failed_one_changes_nothing(
     assert 'mentor_pyg_reloads_total{outcome="failed"} 1.0' in text
     assert 'mentor_pyg_reloads_total{outcome="done"} 1.0' in text
     assert f'version="{first["version"]}"' not in text
+
+
+@pytest.mark.parametrize("method", ["for_user", "for_items", "similar", "search", "why"])
+def test_an_answer_is_of_one_export_whatever_is_reloaded_meanwhile(
+    method: str, exports: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = CurrentExport(exports["mentor"])
+    before, after = current.catalog, Catalog(read_export(exports["lightgcn"]))
+    client = TestClient(create_app(current), base_url="http://127.0.0.1")
+    original = getattr(Catalog, method)
+
+    def reloaded(self: Catalog, *args: Any, **named: Any) -> Any:
+        current.catalog = after
+        return original(self, *args, **named)
+
+    monkeypatch.setattr(Catalog, method, reloaded)
+    responses = {
+        "for_user": lambda: client.get("/recommend?user=user/1"),
+        "for_items": lambda: client.post("/recommend", json={"items": ["i1"]}),
+        "similar": lambda: client.get("/similar?item=i1"),
+        "search": lambda: client.get("/search?q=i1"),
+        "why": lambda: client.get("/why?item=i1"),
+    }
+    answer = responses[method]().json()
+    assert answer.pop("version") == before.version
+    assert current.catalog is after
+
+
+def test_a_body_without_end_is_not_read_to_its_end() -> None:
+    read = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal read
+        while read < 100:
+            read += 1
+            yield b" " * 16_384
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": next(chunks), "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def never(*_: Any) -> None:
+        raise AssertionError
+
+    chunks, sent = endless(), []  # type: ignore[var-annotated]
+    guard = Guard(never, None, CollectorRegistry())
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/recommend",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1")],
+    }
+    asyncio.run(guard(scope, receive, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 413
+    assert read <= 5
 
 
 def test_reload_waits_for_a_folder_that_is_being_replaced(
