@@ -20,6 +20,7 @@ def run(
     data: Path | None,
     index: Literal["exact", "hnsw", "ivfpq"] | None,
     items: Path | None,
+    onnx: bool,
     force: bool,
 ) -> None:
     """Write a folder with all that serving a run's model needs: docs/serving.md.
@@ -36,7 +37,14 @@ def run(
         table = None if items is None else read_item_table(items)
         model, dataset = load_run(run, data)
         found = write_export(
-            model, dataset, out, index=index, items=table, run=_about(run), force=force
+            model,
+            dataset,
+            out,
+            index=index,
+            items=table,
+            run=_about(run),
+            onnx=onnx,
+            force=force,
         )
     except ImportError as error:
         raise ValueError(str(error)) from error
@@ -76,5 +84,10 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
         type=Path | None,
         metavar="FILE",
         help="a table of items: a column item, and any of title, description, link, image",
+    )
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help='add what makes a new item\'s row of its features, as ONNX (extra "onnx")',
     )
     parser.add_argument("--force", action="store_true", help="replace the export if it exists")

@@ -22,6 +22,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.data import fingerprint, modalities
 from mentor_pyg.dependencies import require
 from mentor_pyg.environment import describe_environment
+from mentor_pyg.export.item_encoder import check_onnx, write_onnx
 from mentor_pyg.export.item_table import DETAILS
 from mentor_pyg.export.neighbours import ItemNeighbours, item_neighbours
 from mentor_pyg.export.retrieval import IndexKind, ItemIndex, index_recall
@@ -37,6 +38,8 @@ _FORMAT = 1
 _DESCRIPTION = "export.json"
 _TABLES, _VIEWS, _NEIGHBOURS = "tables.safetensors", "views.safetensors", "neighbours.safetensors"
 _USERS, _ITEMS, _INDEX = "users.parquet", "items.parquet", "index.faiss"
+_ENCODER = "item_encoder.onnx"
+_FILES = {_TABLES, _VIEWS, _NEIGHBOURS, _USERS, _ITEMS, _INDEX, _ENCODER}
 _K = 20  # The length of the lists whose recall through an index is measured.
 
 
@@ -78,6 +81,7 @@ def write_export(
     index: IndexKind | None = None,
     items: pd.DataFrame | None = None,
     run: Mapping[str, Any] | None = None,
+    onnx: bool = False,
     force: bool = False,
 ) -> dict[str, Any]:
     """Write a folder that serving needs nothing beside, whole or not at all.
@@ -90,6 +94,7 @@ def write_export(
         items: What items are called, as :func:`~mentor_pyg.export.item_table.read_item_table`
             gives it.
         run: What to note about the run beside the model, such as its metrics.
+        onnx: Whether to add the model's :class:`~mentor_pyg.export.item_encoder.ItemEncoder`.
         force: Whether to replace an export that is there.
 
     Returns:
@@ -97,12 +102,15 @@ def write_export(
 
     Raises:
         FileExistsError: If ``out`` exists and may not be replaced.
-        ImportError: If pyarrow, or for an index FAISS, is not installed.
-        ValueError: If the model does not rank by rows, or ``items`` names no item of the data.
+        ImportError: If pyarrow, or for an index FAISS, or for ONNX its packages, are missing.
+        ValueError: If the model does not rank by rows or has no encoder, or ``items`` names no
+            item of the data.
     """
     require("pyarrow", extra="parquet", purpose="An export")
     if index is not None:
         require("faiss", extra="faiss", purpose="An index of items")
+    if onnx:
+        check_onnx()
     out = check_target(out, force)
     try:
         reps = ranked_representations(model, data)
@@ -139,6 +147,9 @@ def write_export(
             k = min(_K, tables.num_items)
             recall = index_recall(built, tables.user, tables.item, k)
             description["index"] = {"kind": index, **built.parameters(), f"recall@{k}": recall}
+        if onnx:
+            difference = write_onnx(model, folder / _ENCODER)
+            description["encoder"] = {"largest_difference_from_torch": difference}
         description["files"] = {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(folder.iterdir())
@@ -284,7 +295,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         description: dict[str, Any] = json.loads(path.read_text())
         version = description.pop("version")
         text = json.dumps(description, sort_keys=True)
-        known = set(description["files"]) <= {_TABLES, _VIEWS, _NEIGHBOURS, _USERS, _ITEMS, _INDEX}
+        known = set(description["files"]) <= _FILES
         whole = known and version == hashlib.sha256(text.encode()).hexdigest()[:16]
     except (ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is damaged; export the run anew, with --force") from error

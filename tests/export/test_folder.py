@@ -183,6 +183,16 @@ def test_a_link_stays_and_what_it_leads_to_is_replaced(
     assert read_export(tmp_path / "real").description["model"]["name"] == "mentor"
 
 
+def test_adds_the_item_encoder(named_data: HeteroData, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    about = write_export(MENTOR.from_data(named_data), named_data, tmp_path / "out", onnx=True)
+    assert about["encoder"]["largest_difference_from_torch"] < 1e-5
+    assert "item_encoder.onnx" in read_export(tmp_path / "out").description["files"]
+    with pytest.raises(ValueError, match="an item encoder needs items whose rows are made of"):
+        write_export(LightGCN.from_data(named_data), named_data, tmp_path / "other", onnx=True)
+    assert not (tmp_path / "other").exists()
+
+
 def test_refuses_a_model_without_rows(named_data: HeteroData, tmp_path: Path) -> None:
     model = EASE.from_data(named_data).fit(named_data)
     with pytest.raises(ValueError, match=r"ease has no rows of users and items.*recommend RUN"):
@@ -203,7 +213,9 @@ def test_refuses_ids_that_are_not_different(named_data: HeteroData, tmp_path: Pa
         write_export(LightGCN.from_data(named_data), named_data, tmp_path / "out")
 
 
-@pytest.mark.parametrize(("package", "extra"), [("pyarrow", "parquet"), ("faiss", "faiss")])
+@pytest.mark.parametrize(
+    ("package", "extra"), [("pyarrow", "parquet"), ("faiss", "faiss"), ("onnxscript", "onnx")]
+)
 def test_names_the_extra_before_it_begins(
     package: str,
     extra: str,
@@ -212,8 +224,9 @@ def test_names_the_extra_before_it_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dependencies, "has_package", lambda name: name != package)
+    model, out = LightGCN.from_data(named_data), tmp_path / "out"
     with pytest.raises(ImportError, match=f"'{package}'.*extra '{extra}'"):
-        write_export(LightGCN.from_data(named_data), named_data, tmp_path / "out", index="exact")
+        write_export(model, named_data, out, index="exact", onnx=True)
     assert not list(tmp_path.iterdir())
 
 
