@@ -22,7 +22,7 @@ LAYERS = (
     ("nn",),
     ("models", "sampling", "evaluation"),
     ("training", "export"),
-    ("experiments", "features", "preparation"),
+    ("experiments", "features", "preparation", "serving"),
     ("cli",),
     ("__main__",),
 )
@@ -37,7 +37,7 @@ for _part in ("datasets", "transforms"):
 ALLOWED["datasets"] |= {"transforms"}  # Synthetic data are split as others are.
 for _part in ("experiments", "features", "preparation", "cli"):
     ALLOWED[_part] |= {"datasets"}  # They are told where their data are.
-for _part in ("models", "training", "experiments", "cli"):
+for _part in ("models", "training", "export", "experiments", "cli"):
     ALLOWED[_part] |= {"transforms"}  # A model says which item graphs it needs.
 
 

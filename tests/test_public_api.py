@@ -41,7 +41,7 @@ NAMES = {
         search write_report
     """,
     "mentor_pyg.export": """
-        EmbeddingTables
+        EmbeddingTables Export FoldIn ItemIndex best_items read_export read_item_table write_export
     """,
     "mentor_pyg.features": """
         ArrayRows AudioEncoder ColumnEncoder ImageEncoder ItemFiles ItemTable Report TextEncoder
@@ -81,6 +81,7 @@ NAMES = {
     "mentor_pyg.sampling": """
         BATCHES BPRBatches Batch BatchUnit UniformNegativeSampler UserBatch UserBatches mix_seed
     """,
+    "mentor_pyg.serving": "",
     "mentor_pyg.training": """
         Fit Hook RunFolder TrainingConfig train
     """,

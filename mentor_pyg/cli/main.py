@@ -43,6 +43,15 @@ COMMANDS = {
         "       [--out FILE.csv|FILE.parquet] [--exclude train,val,test] [--force]",
         "write the best items for users",
     ),
+    "export": _Command(
+        "RUN --out DIR [--data DIR] [--index exact|hnsw|ivfpq]\n"
+        "       [--items FILE.csv|FILE.tsv|FILE.parquet] [--onnx] [--force]",
+        "write a folder with all that serving a run's model needs",
+    ),
+    "serve": _Command(
+        "EXPORT [--host 127.0.0.1] [--port 8000] [--token-env MENTOR_PYG_TOKEN]",
+        "serve an export over HTTP, with a web page",
+    ),
     "search": _Command(
         "--config FILE --out DIR",
         "search the settings of a plan's models on validation",

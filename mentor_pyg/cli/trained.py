@@ -12,12 +12,25 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
     from mentor_pyg.data import Scorer
+    from mentor_pyg.models import Model
 
-__all__ = ["open_run"]
+__all__ = ["load_run", "open_run"]
 
 
 def open_run(run: Path, data: Path | None = None) -> tuple[Scorer, HeteroData]:
     """Return what scores the items by the model of a run folder, and the data it was trained on.
+
+    Takes and raises what :func:`load_run` does.
+    """
+    import torch
+
+    model, dataset = load_run(run, data)
+    with torch.no_grad():
+        return model.scorer(model.prepare(dataset)), dataset
+
+
+def load_run(run: Path, data: Path | None = None) -> tuple[Model, HeteroData]:
+    """Return the model of a run folder and the data it was trained on.
 
     Args:
         run: What ``mentor-pyg train`` wrote to, or the folder ``refit`` in it.
@@ -27,8 +40,6 @@ def open_run(run: Path, data: Path | None = None) -> tuple[Scorer, HeteroData]:
         OSError: If there is no such folder, or no data.
         ValueError: If it holds no finished run of this version, or the data are others.
     """
-    import torch
-
     from mentor_pyg.models import load_model
 
     recorded, checksum = _read_settings(run / "settings.json")
@@ -47,9 +58,7 @@ def open_run(run: Path, data: Path | None = None) -> tuple[Scorer, HeteroData]:
             f"the data of {source} are not those that {run} was trained on (their checksums "
             f"differ); give these with --data"
         )
-    model = load_model(weights, dataset)
-    with torch.no_grad():
-        return model.scorer(model.prepare(dataset)), dataset
+    return load_model(weights, dataset), dataset
 
 
 def _read_settings(path: Path) -> tuple[str | None, str]:

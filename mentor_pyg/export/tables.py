@@ -18,14 +18,14 @@ from mentor_pyg.data import FUSED, ITEM, USER, Representations
 from mentor_pyg.export.raw_ids import RawIds, from_bytes, listed, to_bytes
 from mentor_pyg.files import save_tensors
 from mentor_pyg.graph import ItemLists
-from mentor_pyg.models import Recommender
+from mentor_pyg.models import Model, Recommender
 from mentor_pyg.ops import recommend_items, seen_items, user_ids
 from mentor_pyg.typing import Split
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EmbeddingTables"]
+__all__ = ["EmbeddingTables", "ranked_representations"]
 
 _NAMES = {"user", "item", "seen.start", "seen.item"}
 _RAW_IDS = {"user.raw_id", "item.raw_id"}
@@ -83,7 +83,13 @@ class EmbeddingTables:
             TypeError: If the model does not rank by representations.
             ValueError: If a split is unknown, or named and not in the data.
         """
-        reps = _encode(model, data)
+        return cls.from_representations(ranked_representations(model, data), data, exclude)
+
+    @classmethod
+    def from_representations(
+        cls, reps: Representations, data: HeteroData, exclude: Sequence[Split] | None = None
+    ) -> Self:
+        """Keep the fused view, in memory of its own; see :meth:`from_model`."""
         user, item = _own(reps.user[FUSED]), _own(reps.item[FUSED])
         raw_ids = (listed(data[side].get("raw_id")) for side in (USER, ITEM))
         return cls(user, item, seen_items(data, exclude), *raw_ids)
@@ -237,8 +243,13 @@ class EmbeddingTables:
         return frame.infer_objects()
 
 
-def _encode(model: Recommender, data: HeteroData) -> Representations:
-    if type(model).scorer is not Recommender.scorer:
+def ranked_representations(model: Model, data: HeteroData) -> Representations:
+    """Return the representations whose dot products a model ranks by.
+
+    Raises:
+        TypeError: If the model scores items otherwise.
+    """
+    if not isinstance(model, Recommender) or type(model).scorer is not Recommender.scorer:
         raise TypeError(
             f"'model' needs to rank by the dot product of Representations to be kept in tables, "
             f"but {type(model).__name__} scores items otherwise; recommend from the model itself"

@@ -1,0 +1,93 @@
+"""``mentor-pyg export``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mentor_pyg.cli.trained import load_run
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(
+    run: Path,
+    out: Path,
+    data: Path | None,
+    index: Literal["exact", "hnsw", "ivfpq"] | None,
+    items: Path | None,
+    onnx: bool,
+    force: bool,
+) -> None:
+    """Write a folder with all that serving a run's model needs: docs/serving.md.
+
+    That is users, items, their original ids, what users have seen and, with --items, titles,
+    descriptions, links and images. An index finds the best items among very many without
+    comparing with all of them; its recall is measured.
+    """
+    from mentor_pyg.export.folder import check_target, write_export
+    from mentor_pyg.export.item_table import read_item_table
+
+    check_target(out, force)  # Before what takes long.
+    try:
+        table = None if items is None else read_item_table(items)
+        model, dataset = load_run(run, data)
+        found = write_export(
+            model,
+            dataset,
+            out,
+            index=index,
+            items=table,
+            run=_about(run),
+            onnx=onnx,
+            force=force,
+        )
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    print(
+        f"written to {out}: {found['users']:,} users and {found['items']:,} items of "
+        f"{found['model']['name']}, version {found['version']}"
+    )
+    if table is not None:
+        named = ", ".join(f"{count:,} with {name}" for name, count in found["details"].items())
+        print(f"items: {named}")
+    views = found["views"]
+    print(f"views: {', '.join(views)}" if views else "views: scores are no sum over views")
+    if found["index"]:
+        print("index:", ", ".join(f"{name} {value}" for name, value in found["index"].items()))
+
+
+def _about(run: Path) -> dict[str, Any]:
+    path = run / "metrics.json"
+    metrics = json.loads(path.read_text()) if path.is_file() else {}
+    return {key: metrics[key] for key in ("val", "test", "best_epoch") if key in metrics}
+
+
+def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
+    """Add the arguments."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder")
+    parser.add_argument(
+        "--data", type=Path | None, metavar="DIR", help="the data folder; else the one of the run"
+    )
+    parser.add_argument(
+        "--index",
+        type=Literal["exact", "hnsw", "ivfpq"] | None,
+        help='a FAISS index to add (extra "faiss"); else all items are compared with',
+    )
+    parser.add_argument(
+        "--items",
+        type=Path | None,
+        metavar="FILE",
+        help="a table of items: a column item, and any of title, description, link, image",
+    )
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help='add what makes a new item\'s row of its features, as ONNX (extra "onnx")',
+    )
+    parser.add_argument("--force", action="store_true", help="replace the export if it exists")

@@ -1,0 +1,45 @@
+"""``mentor-pyg serve``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mentor_pyg.dependencies import require
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(export: Path, host: str, port: int, token_env: str) -> None:
+    """Serve an export over HTTP, with a web page at / and metrics at /metrics: docs/serving.md.
+
+    The environment variable that --token-env names has the token that requests need; where it is
+    not set, only this machine can ask. SIGHUP and POST /reload take over an export that was
+    replaced.
+    """
+    try:
+        for package in ("fastapi", "uvicorn", "prometheus_client"):
+            require(package, extra="serve", purpose="Serving")
+        from mentor_pyg.serving.process import serve
+
+        serve(export, host, port, os.environ.get(token_env, "").strip() or None)
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+
+
+def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
+    """Add the arguments."""
+    parser.add_argument("export", type=Path, metavar="EXPORT", help="what `export` wrote")
+    parser.add_argument("--host", type=str, default="127.0.0.1", help="the address [127.0.0.1]")
+    parser.add_argument("--port", type=int, default=8000, help="the port; 0 for a free one [8000]")
+    parser.add_argument(
+        "--token-env",
+        type=str,
+        default="MENTOR_PYG_TOKEN",
+        metavar="NAME",
+        help="the environment variable with the token [MENTOR_PYG_TOKEN]",
+    )

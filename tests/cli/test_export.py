@@ -1,0 +1,60 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mentor_pyg.export import read_export
+from tests.cli.conftest import SMALL, Command, copy_folder
+
+pytest.importorskip("pyarrow", reason='the extra "parquet" is not installed')
+
+
+def test_exports_a_run(command: Command, finished: Path, tmp_path: Path) -> None:
+    items = tmp_path / "items.tsv"
+    items.write_text("item\ttitle\tlink\n3\tThree\tjavascript:x\n5\t\thttp://x/5\n900\tLost\t\n")
+    done = command("export", finished, "--out", tmp_path / "out", "--items", items)
+    assert (done.status, done.err) == (0, "")
+    export = read_export(tmp_path / "out")
+    assert done.out.splitlines() == [
+        f"written to {tmp_path / 'out'}: 60 users and 80 items of lightgcn, "
+        f"version {export.version}",
+        "items: 1 with title, 0 with description, 1 with link, 0 with image",
+        "views: scores are no sum over views",
+    ]
+    assert export.details[3]["title"] == "Three"
+    metrics = json.loads((finished / "metrics.json").read_text())
+    about = export.description
+    assert about["run"] == {key: metrics[key] for key in ("val", "test", "best_epoch")}
+    assert about["model"]["settings"]["embedding_dim"] == 8
+    settings = json.loads((finished / "settings.json").read_text())
+    assert about["data"]["sha256"] == settings["data"]["sha256"]
+
+
+def test_prints_the_recall_of_an_index(command: Command, finished: Path, tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    done = command("export", finished, "--out", tmp_path / "out", "--index", "exact")
+    assert done.out.endswith("index: kind exact, recall@20 1.0\n")
+
+
+def test_exports_a_refitted_model(command: Command, finished: Path, tmp_path: Path) -> None:
+    assert command("export", finished / "refit", "--out", tmp_path / "out").status == 0
+    assert read_export(tmp_path / "out").description["run"] == {}
+
+
+def test_refuses_before_it_reads_the_run(refused: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    refused("is no export; choose another folder", "export", "absent", "--out", tmp_path, "--force")
+    refused("there is no table of items", "export", "absent", "--out", tmp_path / "out", "--items",
+            "absent.csv")  # fmt: skip
+    refused("is no run folder", "export", "absent", "--out", tmp_path / "out")
+
+
+def test_refuses_a_model_without_rows(
+    command: Command, refused: Callable[..., None], tmp_path: Path
+) -> None:
+    data = copy_folder(tmp_path / "data")
+    command("train", "--model", "popularity", "--data", data, "--out", tmp_path / "run",
+            *SMALL[2:])  # fmt: skip
+    refused("popularity has no rows of users and items", "export", tmp_path / "run", "--out",
+            tmp_path / "out")  # fmt: skip
