@@ -38,11 +38,15 @@ class Range:
 
 
 AtLeastOne = Annotated[int, Range(at_least=1)]
+"""A whole number, at least 1."""
 Count = Annotated[int, Range(at_least=0)]
+"""A whole number, at least 0."""
 AtLeastZero = Annotated[float, Range(at_least=0)]
+"""A number, at least 0."""
 Positive = Annotated[float, Range(above=0)]
+"""A number above 0."""
 Share = Annotated[float, Range(at_least=0, below=1)]
-"""A part of a whole that is not the whole."""
+"""A part of a whole that is not the whole: at least 0, below 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
