@@ -40,7 +40,7 @@ autodoc_inherit_docstrings = False
 # Shown by name, not as what they stand for.
 autodoc_type_aliases = {
     name: f"mentor_pyg.config.{name}"
-    for name in ("AtLeastOne", "AtLeastZero", "Count", "Positive", "Share")
+    for name in ("AtLeastOne", "AtLeastZero", "Count", "Positive", "Seed", "Share")
 }
 python_maximum_signature_line_length = 88
 napoleon_custom_sections = ["Shapes"]
@@ -60,6 +60,14 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(abc|collections|enum|lightning|numpy|pandas|pathlib|torch|torch_geometric)\..*"),
     (r"py:class", r"mentor_pyg\.[\w.]+\._\w+"),
+]
+# Names that autodoc shows as the source has them, and the base of ModelConfig.
+nitpick_ignore = [
+    ("py:class", name)
+    for name in (
+        *("Tensor", "pd.DataFrame", "tuple[str", "Combination", "Semantics", "UserAggregation"),
+        "mentor_pyg.models.ranking.RankingConfig",
+    )
 ]
 if os.environ.get("DOCS_INTERSPHINX"):
     intersphinx_mapping = {
