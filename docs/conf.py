@@ -53,6 +53,8 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_output_stderr = "remove"
+nb_render_markdown_format = "gfm"  # It has tables.
 
 # A reference that does not resolve is an error, but for those to other packages, which link where
 # their inventories can be read, and for type variables.
@@ -139,7 +141,7 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-signature", short_signature)
     app.connect("autodoc-process-bases", public_bases)
     app.connect("source-read", from_markdown)
-    app.connect("include-read", relinked)
+    app.connect("include-read", from_root)
 
 
 TUTORIAL = """---
@@ -147,18 +149,25 @@ file_format: mystnb
 kernelspec: {name: python3}
 ---
 """
-OUTSIDE = re.compile(r"\]\(((?:\.\./)+(?!docs/)[\w/.-]+\.md)\)")
-"""Links to Markdown that is no page here, which readers get as it is."""
+
+
+def relinked(text: str) -> str:
+    """Return a page whose links out of docs lead to the page that includes the file, or to it."""
+    text = re.sub(
+        r"\]\((?:\.\./)+(README|CHANGELOG|CONTRIBUTING)\.md",
+        lambda found: f"](/project/{found[1].lower()}.md",
+        text,
+    )
+    return re.sub(r"\]\(((?:\.\./)+(?!docs/)[\w/.-]+\.md)\)", r"](path:\1)", text)
 
 
 def from_markdown(app: Sphinx, docname: str, source: list[str]) -> None:
     """Make a notebook of a tutorial, so that its blocks of Python run and show what they print."""
-    source[0] = OUTSIDE.sub(r"](path:\1)", source[0])
+    source[0] = relinked(source[0])
     if docname.startswith("tutorials/"):
         source[0] = TUTORIAL + source[0].replace("```python\n", "```{code-cell} python\n")
 
 
-def relinked(app: Sphinx, path: object, docname: str, source: list[str]) -> None:
+def from_root(app: Sphinx, path: object, docname: str, source: list[str]) -> None:
     """Make the links of a file of the root, which a page in docs/project includes, lead there."""
-    relative = re.sub(r"\]\((?!https?:|#)", "](../../", source[0])
-    source[0] = OUTSIDE.sub(r"](path:\1)", relative)
+    source[0] = relinked(re.sub(r"\]\((?!https?:|#)", "](../../", source[0]))
