@@ -28,7 +28,7 @@ PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
 TYPED := mentor_pyg $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py benchmarks/*.py))))
 WHEEL_VENV := build/wheel-venv
 
-.PHONY: help setup setup-dev scatter no-scatter native no-native demo bench gpu-check format lint \
+.PHONY: help setup setup-dev scatter no-scatter native no-native demo bench gpu-check docs format lint \
 	type-check test test-slow realdata doctest wheel-check check clean
 
 help: ## List the targets
@@ -52,6 +52,10 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp-setup
 
 $(VENV)/.stamp-setup-dev: $(VENV)/.stamp-bench
 	$(INSTALL) -e '.[train,dev]'
+	touch $@
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-setup
+	$(INSTALL) -e '.[docs]'
 	touch $@
 
 setup: $(VENV)/.stamp-setup ## Create .venv and install the library with what training needs
@@ -106,6 +110,10 @@ if not torch.cuda.is_available():
 print(f"gpu-check: torch {torch.__version__} on {torch.cuda.get_device_name()}")
 endef
 export FIND_CUDA
+
+docs: $(VENV)/.stamp-docs ## Build the documentation site into build/site (some minutes)
+	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --quiet \
+		--doctree-dir build/doctrees docs build/site
 
 # ---- checks ----------------------------------------------------------------------------------
 

@@ -12,7 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["AtLeastOne", "AtLeastZero", "Config", "Count", "Positive", "Range", "Share"]
+__all__ = [
+    "AtLeastOne",
+    "AtLeastZero",
+    "Config",
+    "Count",
+    "Positive",
+    "Range",
+    "Seed",
+    "Share",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +48,17 @@ class Range:
 
 
 AtLeastOne = Annotated[int, Range(at_least=1)]
+"""A whole number, at least 1."""
 Count = Annotated[int, Range(at_least=0)]
+"""A whole number, at least 0."""
 AtLeastZero = Annotated[float, Range(at_least=0)]
+"""A number, at least 0."""
 Positive = Annotated[float, Range(above=0)]
+"""A number above 0."""
+Seed = Annotated[int, Range(at_least=0, below=2**63)]
+"""A whole number, at least 0 and below :math:`2^{63}`."""
 Share = Annotated[float, Range(at_least=0, below=1)]
-"""A part of a whole that is not the whole."""
+"""A part of a whole that is not the whole: at least 0, below 1."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -180,12 +180,3 @@ def test_input_errors_are_one_line(
     assert exited.value.code == 2
     assert re.fullmatch(f"{message}.*\n", capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
-
-
-def test_the_readmes_python_block_runs_as_it_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {})
-    assert (tmp_path / "runs" / "tables.safetensors").exists()

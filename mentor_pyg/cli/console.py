@@ -49,7 +49,8 @@ def run_command(main: Callable[..., Any], args: Sequence[str] | None = None) -> 
 
     Raises:
         ImportError: If jsonargparse is not installed.
-        SystemExit: As :func:`reported` says.
+        SystemExit: With status 2 and one line on stderr where an argument or an input is wrong;
+            with status 130 after Ctrl+C.
     """
     auto_cli = require("jsonargparse", extra="train", purpose="A command line").auto_cli
     given = None if args is None else list(args)

@@ -32,19 +32,24 @@ __all__ = [
 ]
 
 USER = "user"
+"""The users: ``"user"``."""
 ITEM = "item"
+"""The items: ``"item"``."""
 INTERACTS: EdgeType = (USER, "interacts", ITEM)
+"""The interactions: ``("user", "interacts", "item")``."""
 REV_INTERACTS: EdgeType = (ITEM, "rev_interacts", USER)
+"""The train interactions the other way: ``("item", "rev_interacts", "user")``."""
 SEMANTIC: EdgeType = (ITEM, "semantic", ITEM)
+"""The merged item graph: ``("item", "semantic", "item")``."""
 
 DEFAULT_MODALITY_WEIGHTS: dict[Modality, float] = {"visual": 0.1, "textual": 0.9}
 """Weights of the merged item graph that the MENTOR paper uses on the Amazon datasets."""
 
 
 FUSED: View = "fused"
-"""The view that ranks."""
+"""The view that ranks: ``"fused"``."""
 ID: View = "id"
-"""The view of the ids alone."""
+"""The view of the ids alone: ``"id"``."""
 
 _RESERVED = (ID, FUSED)  # The views that models add beside the modalities.
 

@@ -211,7 +211,7 @@ class Adjacency:
         """Return the matrix with other weights on the same edges, which are not sorted anew.
 
         Args:
-            weight: Weights ``[num_edges]`` in the order of :attr:`col` and :attr:`target`. If
+            weight: Weights ``[num_edges]`` in the order of ``col`` and :attr:`target`. If
                 they require a gradient, products are differentiated in them.
 
         Raises:

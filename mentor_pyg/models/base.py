@@ -32,7 +32,7 @@ class Recommender(Model):
     """Base of all trained models.
 
     A subclass names itself and its config, builds its parameters from the sizes, and says in
-    :meth:`graphs`, :meth:`represent` and :meth:`terms` what it reads, what it makes of it and
+    :meth:`~.Model.graphs`, :meth:`represent` and :meth:`terms` what it reads, what it makes of it and
     what it minimises.
 
     Args:
@@ -56,7 +56,7 @@ class Recommender(Model):
         """Return the weighted loss terms by name; the training loss is their sum.
 
         Args:
-            inputs: What :meth:`prepare` gave, or :meth:`resample` after it.
+            inputs: What :meth:`~.Model.prepare` gave, or :meth:`resample` after it.
             batch: Users, their positive and negative items ``[batch]``.
             draws: Where all random numbers come from.
         """
@@ -69,7 +69,7 @@ class Recommender(Model):
         """Return the inputs of an epoch, for models that draw a graph anew; unchanged by default.
 
         Args:
-            inputs: What :meth:`prepare` gave; never what an earlier epoch had.
+            inputs: What :meth:`~.Model.prepare` gave; never what an earlier epoch had.
             epoch: The epoch, from 0.
             generator: Where random numbers come from, seeded by the run's seed and the epoch.
         """
@@ -93,7 +93,7 @@ class Recommender(Model):
         Where the model is trained on cosines, rows of the fused view have unit length.
 
         Args:
-            data: The dataset, or what :meth:`prepare` made of it, which saves time.
+            data: The dataset, or what :meth:`~.Model.prepare` made of it, which saves time.
         """
         inputs = self._inputs(data)
         with self.evaluating():
@@ -111,7 +111,7 @@ class Recommender(Model):
         """Return the weighted loss terms by name; the training loss is their sum.
 
         Args:
-            data: The dataset, or what :meth:`prepare` made of it, which saves time.
+            data: The dataset, or what :meth:`~.Model.prepare` made of it, which saves time.
             user: User ids ``[batch]``.
             pos_item: Items that the users interacted with ``[batch]``.
             neg_item: Items that they did not ``[batch]``.

@@ -74,7 +74,7 @@ class DualGNN(Recommender):
     users and of the modality weights.
 
     The graph of users holds :math:`k` edges a user, made once of sparse products
-    (:func:`~mentor_pyg.models.user_graph.co_occurrence`).
+    (``mentor_pyg.models.user_graph.co_occurrence``).
 
     The authors' public code ranks by what the last batch of training left, repeated neighbours
     included. It also penalises modality weights of items, and picks items to drop, neither of

@@ -74,7 +74,7 @@ class MGCN(EmbeddingRecommender):
     :math:`\bar{\mathbf{E}}_{id}` over the users and over the positive items of the batch, and the
     squared representations of the batch. :math:`\hat{\mathbf{A}}` is the normalised graph of the
     interactions, :math:`\hat{\mathbf{R}}` its block from items to users; for
-    :math:`\mathbf{S}_m` see :func:`~mentor_pyg.models.modalities.similarity_adjacency`.
+    :math:`\mathbf{S}_m` see ``mentor_pyg.models.modalities.similarity_adjacency``.
 
     The factor :math:`1 / (|\mathcal{M}| + 1)`, the neighbours that include the item itself, and the
     contrast within the batch are those of the authors' public code. Other than there, raw features

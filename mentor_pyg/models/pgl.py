@@ -106,7 +106,7 @@ class PGL(Recommender):
         \mathbf{b}_j^\top
 
     both ways, with the :math:`r` largest singular values :math:`\sigma` of the normalised
-    interactions (:func:`~mentor_pyg.models.principal_graph.principal_adjacency`).
+    interactions (``mentor_pyg.models.principal_graph.principal_adjacency``).
 
     The loss is the ranking loss and a contrast of the batch's users, and of its positive items,
     with themselves, entries dropped from either side:

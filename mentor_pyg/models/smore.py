@@ -87,7 +87,7 @@ class SMORE(EmbeddingRecommender):
     items of the batch, and the squared representations of the batch. :math:`\hat{\mathbf{A}}` is
     the normalised graph of the interactions, :math:`\hat{\mathbf{R}}` its block from items to
     users; for :math:`\mathbf{S}_m` see
-    :func:`~mentor_pyg.models.modalities.similarity_adjacency`.
+    ``mentor_pyg.models.modalities.similarity_adjacency``.
 
     Its random numbers are ``"keep/<modality>"`` and ``"keep/fused"``, which entries of the
     preferences are kept (bool ``[num_users + num_items, d]``), where any are dropped.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from mentor_pyg.config import AtLeastOne, Config, Positive, Range
+from mentor_pyg.config import AtLeastOne, Config, Positive, Seed
 from mentor_pyg.devices import resolve_device
 from mentor_pyg.sampling import BatchUnit
 
@@ -26,7 +25,7 @@ class TrainingConfig(Config):
     """The most epochs to train; a run can be resumed with more."""
     patience: AtLeastOne = 20
     """Epochs without a better validation recall after which to stop; likewise."""
-    seed: Annotated[int, Range(at_least=0, below=2**63)] = 0
+    seed: Seed = 0
     """The one seed of parameters, batches, negatives and noise."""
     k: tuple[AtLeastOne, ...] = (10, 20)
     """Lengths of ranking to measure; the longest selects."""

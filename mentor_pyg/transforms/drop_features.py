@@ -32,7 +32,7 @@ class DropFeatures(BaseTransform):
     Of the :math:`n` items that have a modality, :math:`\lfloor n \cdot` ``share`` :math:`\rfloor`
     lose it, drawn without replacement, every modality by itself. The draws depend on the seed,
     the items and their train interactions alone, and those of a smaller share are among those of a
-    larger one, so others can compare with the same gaps (functional name: :obj:`drop_features`).
+    larger one, so others can compare with the same gaps (functional name: ``drop_features``).
 
     Item graphs that a transform made go, as they are to be made anew; one of your own is refused.
 

@@ -64,7 +64,7 @@ class ItemKNNGraph(BaseTransform):
     neighbour first, no item its own neighbour), ``edge_weight``, the cosine similarities, and
     ``k``, the number of neighbours asked for. Items that lack the modality get no edges. Where a
     modality has fewer items than asked for, each is connected to all others, which is logged
-    (functional name: :obj:`item_knn_graph`).
+    (functional name: ``item_knn_graph``).
 
     The search is exact and runs in blocks. What it found is kept on disk, by a checksum of the
     features: the same features are not searched twice on one machine.

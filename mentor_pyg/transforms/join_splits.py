@@ -15,7 +15,7 @@ class JoinSplits(BaseTransform):
     """Makes the interactions of all splits train interactions, for a model that goes to production.
 
     The other splits are gone then, and so are attributes of the train interactions, such as
-    ratings, which the others do not have (functional name: :obj:`join_splits`).
+    ratings, which the others do not have (functional name: ``join_splits``).
     """
 
     def forward(self, data: HeteroData) -> HeteroData:

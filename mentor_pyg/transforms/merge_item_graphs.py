@@ -33,7 +33,7 @@ class MergeItemGraphs(BaseTransform):
     :math:`\mathbf{D}^m` its row counts. The weights :math:`\alpha_m` are scaled, item by item,
     over the modalities that the item has. It writes ``data["item", "semantic", "item"]`` with
     ``edge_index`` from neighbour to item and ``edge_weight``, and records each :math:`\alpha_m`
-    as ``merge_weight`` of its modality's graph (functional name: :obj:`merge_item_graphs`).
+    as ``merge_weight`` of its modality's graph (functional name: ``merge_item_graphs``).
 
     A merged graph that ``data`` has already stays as it is if the record agrees, and is replaced
     if it records other weights. Without a record it is your own and stays as it is.

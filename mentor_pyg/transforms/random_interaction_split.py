@@ -47,7 +47,7 @@ class RandomInteractionSplit(BaseTransform):
     :math:`n \geq 3`. Every user keeps at least one train interaction. On the input,
     ``data["user", "interacts", "item"].edge_index`` holds all interactions; on the output, the
     train interactions sorted by user and item, beside ``val_edge_label_index`` and
-    ``test_edge_label_index`` (functional name: :obj:`random_interaction_split`).
+    ``test_edge_label_index`` (functional name: ``random_interaction_split``).
 
     Args:
         val_ratio: The share of each user's interactions for validation.

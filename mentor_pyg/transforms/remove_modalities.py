@@ -18,7 +18,7 @@ __all__ = ["RemoveModalities"]
 
 @functional_transform("remove_modalities")
 class RemoveModalities(BaseTransform):
-    """Takes modalities away, to see what they bring (functional name: :obj:`remove_modalities`).
+    """Takes modalities away, to see what they bring (functional name: ``remove_modalities``).
 
     Their item graphs go with them, and a merged graph that a transform made.
 

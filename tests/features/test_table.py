@@ -31,6 +31,12 @@ def test_rows_come_in_the_order_of_the_items(tmp_path: Path, suffix: str) -> Non
     assert again.sha256() == table.sha256() != other.sha256()
 
 
+def test_ids_of_digits_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("id,title\n007,x\n08,y\n", encoding="utf-8-sig")
+    assert read_item_columns(path, ["title"], ["8", "007"]).columns["title"] == [None, "x"]
+
+
 def test_lines_break_within_quotes(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text('id,title\na,"one\ntwo"\n')

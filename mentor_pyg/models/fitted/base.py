@@ -42,7 +42,7 @@ class FittedModel(Model):
         """Fit the model to the train interactions of a dataset and return it.
 
         Args:
-            data: The dataset, or what :meth:`prepare` made of it, which saves time.
+            data: The dataset, or what :meth:`~.Model.prepare` made of it, which saves time.
         """
         inputs = self._inputs(data)
         for name, tensor in self.solve(inputs).items():

@@ -37,7 +37,7 @@ class ItemKNN(FittedModel):
     .. math::
         \hat{y}_{ui} = \sum_{j \in \mathcal{I}_u,\; i \in \mathcal{N}_k(j)} s_{ji}
 
-    where :math:`s_{ji}` is the cosine of the items' users, see :func:`cosine_neighbours`.
+    where :math:`s_{ji}` is the cosine of the items' users, see ``cosine_neighbours``.
     """
 
     name = "item_knn"

@@ -36,7 +36,7 @@ class UserKNN(FittedModel):
     .. math::
         \hat{y}_{ui} = \sum_{v \in \mathcal{N}_k(u),\; i \in \mathcal{I}_v} s_{uv}
 
-    where :math:`s_{uv}` is the cosine of the users' items, see :func:`cosine_neighbours`.
+    where :math:`s_{uv}` is the cosine of the users' items, see ``cosine_neighbours``.
     """
 
     name = "user_knn"

@@ -55,7 +55,7 @@ def edge_dots(
     Equals ``(at_target @ at_source.t())[adjacency.target, adjacency.col]`` without the matrix of
     all pairs. Differentiable in both; the gradients are sums over edges, as in :func:`propagate`,
     that come out the same at every run. The weights play no part: put the result in their place
-    with :meth:`Adjacency.with_weight`, for edges that are weighed by what they connect.
+    with :meth:`~.Adjacency.with_weight`, for edges that are weighed by what they connect.
 
     Args:
         adjacency: The edges.

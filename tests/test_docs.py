@@ -1,0 +1,121 @@
+"""What the README and the pages of ``docs`` say to type runs, and what they link to is there."""
+
+import importlib
+import re
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mentor_pyg
+from mentor_pyg.cli import run_command
+from mentor_pyg.cli.main import COMMANDS, main
+from mentor_pyg.experiments import read_plan
+from mentor_pyg.models import MODELS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")]
+PAGES += sorted(path for path in DOCS.rglob("*.md") if "generated" not in path.parts)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the code blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def having(language: str) -> pytest.MarkDecorator:
+    pages = [page for page in PAGES if blocks(page, language)]
+    assert pages
+    return pytest.mark.parametrize("page", pages, ids=lambda page: page.stem)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Return the words of every command in the shell blocks."""
+    text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
+    return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run in an empty folder, and forget the models that a page registers."""
+    monkeypatch.chdir(tmp_path)
+    models = dict(MODELS)
+    yield
+    MODELS.clear()
+    MODELS.update(models)
+
+
+@having("python")
+def test_python_blocks_run_one_after_the_other(page: Path) -> None:
+    namespace = {"__name__": "__main__"}
+    for number, block in enumerate(blocks(page, "python"), start=1):
+        exec(compile(block, f"{page.name}, block {number}", "exec"), namespace)
+
+
+@having("bash")
+def test_shell_blocks_name_commands_and_options_that_exist(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The module that a page imports has the classes that it shows.
+    shown = "\n".join(block for block in blocks(page, "python") if "class " in block)
+    (tmp_path / "my_model.py").write_text(shown)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in COMMANDS:
+        monkeypatch.setattr(f"mentor_pyg.cli.{name}.run", lambda **values: None)
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for program, *words in commands(page):
+        if program.endswith("mentor-pyg"):
+            main(words)
+        elif program == "make":
+            assert words[0] in targets
+        elif program == "python" and words[0].startswith("examples/"):
+            example = importlib.import_module(words[0].removesuffix(".py").replace("/", "."))
+            monkeypatch.setattr(example, "run_training", lambda *args, **values: None)
+            run_command(example.main, words[1:])
+    sys.modules.pop("my_model", None)
+
+
+@having("yaml")
+def test_yaml_blocks_are_plans(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "data" / "tiktok").mkdir(parents=True)
+    for block in blocks(page, "yaml"):
+        (tmp_path / "plan.yaml").write_text(block)
+        assert read_plan(tmp_path / "plan.yaml").models
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_files(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_in_the_index_once() -> None:
+    listed = Counter(
+        line.split("<")[-1].strip(">")
+        for block in blocks(DOCS / "index.md", "{toctree}")
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    )
+    pages = (path.relative_to(DOCS).with_suffix("") for path in PAGES if DOCS in path.parents)
+    assert listed == Counter(str(page) for page in pages if str(page) != "index")
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    listed = Counter[str]()
+    for page in (DOCS / "api").glob("*.md"):
+        module = "mentor_pyg"
+        for line in page.read_text().splitlines():
+            if line.startswith(".. currentmodule:: "):
+                module = line.split()[-1]
+            elif re.fullmatch(r"   \w+", line):
+                assert line.strip() in importlib.import_module(module).__all__
+                listed[line.strip()] += 1
+    parts = [path.parent.name for path in Path(mentor_pyg.__file__).parent.glob("*/__init__.py")]
+    modules = [importlib.import_module(f"mentor_pyg.{n}") for n in (*parts, "config", "typing")]
+    public = {name for module in modules for name in module.__all__}
+    assert listed == Counter({*public, "UnavailableError"})
