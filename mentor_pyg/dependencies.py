@@ -22,7 +22,10 @@ class UnavailableError(RuntimeError):
 @cache
 def has_package(name: str) -> bool:
     """Return whether the package ``name`` is installed, without importing it."""
-    return importlib.util.find_spec(name) is not None
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # It is part of a package that is not.
+        return False
 
 
 @cache

@@ -35,6 +35,10 @@ def test_has_package() -> None:
     assert not has_package("no_such_package_at_all")
 
 
+def test_a_part_of_a_package_that_is_not_there_is_not_there() -> None:
+    assert has_package("json.decoder") and not has_package("no_such_package.part")
+
+
 def test_has_package_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str) -> ModuleType:
         raise AssertionError(f"imported {name}")

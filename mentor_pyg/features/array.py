@@ -75,7 +75,10 @@ class ArrayRows:
         row = self._row[item]
         if row is None:
             raise UnusableError("there is no row for it")
-        return np.asarray(self.rows[row], dtype=np.float32)
+        features = np.asarray(self.rows[row], dtype=np.float32)
+        if np.isnan(features).all():
+            raise UnusableError("its row is NaN, which says that it has none")
+        return features
 
     def __call__(self, rows: list[Features]) -> Features:
         """Return the rows as one array ``[n, channels]``."""

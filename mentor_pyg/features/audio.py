@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mentor_pyg.dependencies import require
-from mentor_pyg.features.models import load_pretrained, state_sha256
+from mentor_pyg.features.models import load_pretrained, load_whole, state_sha256
 from mentor_pyg.features.writing import Features, UnusableError
 
 __all__ = ["AUDIO_MODEL", "AudioEncoder", "open_sound"]
@@ -59,7 +59,7 @@ class AudioEncoder:
     def __init__(self, model: str = AUDIO_MODEL, device: str = "cpu") -> None:
         library: Any = require("transformers", extra="audio", purpose="Embedding sound")
         self.extractor = load_pretrained(library.AutoFeatureExtractor.from_pretrained, model)
-        self.model = load_pretrained(library.AutoModel.from_pretrained, model)
+        self.model = load_whole(library.AutoModel, model)
         self.device = torch.device(device)
         self.model = self.model.eval().to(self.device)
         self.rate = int(self.extractor.sampling_rate)

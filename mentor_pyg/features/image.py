@@ -4,39 +4,44 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mentor_pyg.dependencies import require
-from mentor_pyg.features.models import load_pretrained, state_sha256
+from mentor_pyg.features.models import load_pretrained, load_whole, state_sha256
 from mentor_pyg.features.writing import Features, UnusableError
 
 __all__ = ["IMAGE_MODEL", "ImageEncoder", "open_image"]
 
 IMAGE_MODEL = "openai/clip-vit-base-patch32"
+_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""What is opened; some of Pillow's others, such as PostScript, run programs."""
 _MOST_PIXELS = 50_000_000
 """A larger image is not opened: a small file can hold one that fills the memory."""
 
 
 def open_image(path: Path) -> Any:
-    """Return an image in RGB.
+    """Return an image in RGB, turned as its EXIF data say.
 
     Raises:
         ImportError: If Pillow is not installed.
         UnusableError: If the file is no image, broken, cut off or too large.
     """
-    pillow: Any = require("PIL.Image", extra="image", purpose="Opening images")
+    pillow, operations = (
+        cast(Any, require(name, extra="image", purpose="Opening images"))
+        for name in ("PIL.Image", "PIL.ImageOps")
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images, which are refused.
-            with pillow.open(path) as image:
+            with pillow.open(path, formats=_FORMATS) as image:
                 width, height = image.size
                 if width * height > _MOST_PIXELS:
                     raise UnusableError(f"its image has {width} x {height} pixels, too many")
-                return image.convert("RGB")
+                return operations.exif_transpose(image).convert("RGB")
     except UnusableError:
         raise
     except Exception as error:  # Pillow's decoders raise errors of many kinds.
@@ -64,7 +69,7 @@ class ImageEncoder:
         self.processor = load_pretrained(
             library.AutoImageProcessor.from_pretrained, model, backend="pil"
         )
-        self.model = load_pretrained(library.AutoModel.from_pretrained, model)
+        self.model = load_whole(library.AutoModel, model)
         self.device = torch.device(device)
         self.model = self.model.eval().to(self.device)
         self.about = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,10 @@ from torch import nn
 
 from mentor_pyg.files import checksum
 
-__all__ = ["load_pretrained", "state_sha256"]
+__all__ = ["load_pretrained", "load_whole", "state_sha256"]
+
+_UNUSED = re.compile(r"pooler|masked_spec_embed")
+"""Weights that have no part in the last states of a model."""
 
 
 def load_pretrained(load: Callable[..., Any], model: str, **options: Any) -> Any:
@@ -25,6 +29,21 @@ def load_pretrained(load: Callable[..., Any], model: str, **options: Any) -> Any
             f"'model' {model!r} cannot be loaded: {error}; give a folder that holds one, or a "
             f"name of the Hugging Face Hub where that can be reached"
         ) from error
+
+
+def load_whole(kind: Any, model: str) -> Any:
+    """Load a model by its class in transformers, with all weights that its last states are of.
+
+    Raises:
+        ValueError: If it cannot be loaded, or lacks weights, which would be drawn at random.
+    """
+    found, info = load_pretrained(kind.from_pretrained, model, output_loading_info=True)
+    if lacking := [name for name in info["missing_keys"] if not _UNUSED.search(name)]:
+        raise ValueError(
+            f"'model' {model!r} lacks weights, {sorted(lacking)[0]} among them; give a model whose "
+            f"encoder is whole"
+        )
+    return found
 
 
 def state_sha256(model: nn.Module) -> str:

@@ -57,6 +57,14 @@ def test_ids_in_a_file_of_their_own(tmp_path: Path) -> None:
         ArrayRows(path, IDS, ids)
 
 
+def test_a_row_of_nan_says_that_the_item_has_none(tmp_path: Path) -> None:
+    rows = ROWS.copy()
+    rows[1] = np.nan
+    found = ArrayRows(save(tmp_path / "x.npy", rows, None), IDS)
+    with pytest.raises(UnusableError, match="its row is NaN"):
+        found.read(1)
+
+
 def test_refuses_what_is_no_matrix_of_numbers(tmp_path: Path) -> None:
     for name, rows in (("flat", ROWS[0]), ("text", ROWS.astype(str)), ("empty", ROWS[:, :0])):
         np.save(tmp_path / f"{name}.npy", rows)

@@ -89,6 +89,34 @@ def test_every_kind_of_image_becomes_rgb(tmp_path: Path, mode: str) -> None:
     assert (image.mode, image.size) == ("RGB", (40, 30))
 
 
+def test_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    image = pillow.open(noise(tmp_path / "a.png"))
+    exif = image.getexif()
+    exif[0x0112] = 6  # Turned by a quarter.
+    image.save(tmp_path / "b.jpg", exif=exif)
+    assert open_image(tmp_path / "b.jpg").size == (30, 40)
+
+
+def test_formats_that_run_programs_are_not_opened(tmp_path: Path) -> None:
+    noise(tmp_path / "a.eps")
+    with pytest.raises(UnusableError, match="its image cannot be read"):
+        open_image(tmp_path / "a.eps")
+
+
+def test_a_model_that_lacks_weights_is_refused(vit: Path, tmp_path: Path) -> None:
+    model = transformers.ViTModel.from_pretrained(vit)
+    state = model.state_dict()
+    kept = {name: one for name, one in state.items() if "pooler" not in name}
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path, state_dict=kept)
+    ImageEncoder(str(tmp_path))  # The pooler has no part in it.
+    lost = next(name for name in kept if "attention" in name)
+    del kept[lost]
+    model.save_pretrained(tmp_path, state_dict=kept)
+    with pytest.raises(ValueError, match=rf"lacks weights, {lost} among"):
+        ImageEncoder(str(tmp_path))
+
+
 def bomb(path: Path, width: int, height: int) -> Path:
     """Write a PNG of a few bytes that says it has very many pixels."""
 
