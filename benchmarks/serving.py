@@ -25,10 +25,8 @@ from pathlib import Path
 
 import aiohttp
 import numpy as np
+from hardware import describe
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.hardware import describe
 from mentor_pyg.export import read_export
 from mentor_pyg.serving.catalog import Catalog
 
@@ -49,15 +47,17 @@ class _Load:
     versions: set[str] = field(default_factory=set)
     reloads: list[float] = field(default_factory=list)
     lasted: float = 0
+    cpu: float = 0
 
     def row(self, name: str) -> str:
         """Return a row of the report."""
         p50, p99 = np.percentile(self.seconds, (50, 99)) * 1e3
-        rate = len(self.seconds) / self.lasted
+        rate, cpu = len(self.seconds) / self.lasted, self.cpu / len(self.seconds) * 1e3
         most = f"{max(self.reloads) * 1e3:,.0f} ms" if self.reloads else ""
         return (
             f"| {name} | {len(self.seconds):,} | {rate:,.0f} | {p50:.1f} ms | {p99:.1f} ms "
-            f"| {max(self.seconds) * 1e3:,.0f} ms | {self.wrong} | {len(self.versions)} | {most} |"
+            f"| {max(self.seconds) * 1e3:,.0f} ms | {cpu:.2f} ms | {self.wrong} "
+            f"| {len(self.versions)} | {most} |"
         )
 
 
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of each of the two loads")
     parser.add_argument("--out", type=Path, help="the Markdown file, without .md")
     given = parser.parse_args()
+    others = os.getloadavg()[0]
     catalogs = [Catalog(read_export(path)) for path in given.exports]
     users = catalogs[0].export.user_id[:_USERS]
     expected = {
@@ -83,11 +84,11 @@ def main() -> None:
         process, port = _start(link)
         try:
             url = f"http://127.0.0.1:{port}"
-            alone, beside = asyncio.run(_measure(url, expected, link, given))
+            alone, beside = asyncio.run(_measure(url, process.pid, expected, link, given))
         finally:
             process.terminate()
             process.wait()
-    report = _report(catalogs, given, alone, beside)
+    report = _report(catalogs, given, others, alone, beside)
     print(report)
     if given.out:
         given.out.with_suffix(".md").write_text(report)
@@ -104,31 +105,40 @@ def _start(link: Path) -> tuple[subprocess.Popen[str], int]:
 
 
 async def _measure(
-    url: str, expected: _Expected, link: Path, given: argparse.Namespace
+    url: str, pid: int, expected: _Expected, link: Path, given: argparse.Namespace
 ) -> tuple[_Load, _Load]:
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(url, connector=connector) as session:
-        await _load(session, expected, given.clients, 2)  # first calls
-        alone = await _load(session, expected, given.clients, given.seconds)
-        beside = await _load(session, expected, given.clients, given.seconds, (link, given.exports))
+        await _load(session, pid, expected, given.clients, 2)  # first calls
+        alone = await _load(session, pid, expected, given.clients, given.seconds)
+        beside = await _load(
+            session, pid, expected, given.clients, given.seconds, (link, given.exports)
+        )
     return alone, beside
 
 
 async def _load(
     session: aiohttp.ClientSession,
+    pid: int,
     expected: _Expected,
     clients: int,
     seconds: float,
     replace: tuple[Path, list[Path]] | None = None,
 ) -> _Load:
-    load, began = _Load(), time.perf_counter()
+    load, began, cpu = _Load(), time.perf_counter(), _cpu(pid)
     end = began + seconds
     tasks = [_client(session, expected, end, load, n) for n in range(clients)]
     if replace is not None:
         tasks.append(_reloads(session, end, load, *replace))
     await asyncio.gather(*tasks)
-    load.lasted = time.perf_counter() - began
+    load.lasted, load.cpu = time.perf_counter() - began, _cpu(pid) - cpu
     return load
+
+
+def _cpu(pid: int) -> float:
+    """Return the seconds that a process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def _client(
@@ -160,7 +170,9 @@ async def _reloads(
         load.reloads.append(time.perf_counter() - began)
 
 
-def _report(catalogs: list[Catalog], given: argparse.Namespace, alone: _Load, beside: _Load) -> str:
+def _report(
+    catalogs: list[Catalog], given: argparse.Namespace, others: float, alone: _Load, beside: _Load
+) -> str:
     about = describe("cpu", 1)
     names = " and ".join(one.export.description["model"]["name"] for one in catalogs)
     tables = catalogs[0].export.tables
@@ -174,12 +186,13 @@ def _report(catalogs: list[Catalog], given: argparse.Namespace, alone: _Load, be
             f"`GET /recommend?user=...&k={_K}` of exports of {names}, {tables.num_users:,} users "
             f"and {tables.num_items:,} items. One worker, {given.clients} clients on the same "
             f"machine, {given.seconds:g} s each. Wrong answers are those that are not the list of "
-            f"the version that they name.",
+            f"the version that they name. CPU is the service's own time for an answer, reloads "
+            f"included.",
             "",
-            f"{machine}.",
+            f"{machine}. Load average before: {others:.1f}.",
             "",
-            "| load | answers | a second | p50 | p99 | longest | wrong | versions | reload |",
-            "|---|---|---|---|---|---|---|---|---|",
+            "| load | answers | a second | p50 | p99 | longest | CPU | wrong | versions | reload |",
+            "|---|---|---|---|---|---|---|---|---|---|",
             alone.row("alone"),
             beside.row(f"{_RELOADS} reloads"),
             "",

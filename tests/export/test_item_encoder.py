@@ -40,7 +40,7 @@ def test_is_the_row_that_the_model_gives_a_cold_item(
     model = build_model(name, cold_data, settings_of(name, loss))
     assert isinstance(model, Recommender)
     if name == "mentor_plus":
-        for projection in model.projections.values():  # type: ignore[union-attr, operator]
+        for projection in model.projections.values():  # type: ignore[operator]
             nn.init.normal_(projection.bias)
         nn.init.zeros_(model.item_embedding)  # type: ignore[arg-type]
     encoder = ItemEncoder(model)

@@ -365,7 +365,7 @@ def test_a_body_without_end_is_not_read_to_its_end() -> None:
         "query_string": b"",
         "headers": [(b"host", b"127.0.0.1")],
     }
-    asyncio.run(guard(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(guard(scope, receive, send))
     assert sent[0]["status"] == 413
     assert read <= 5
 
