@@ -56,7 +56,8 @@ class _Load:
         most = f"{max(self.reloads) * 1e3:,.0f} ms" if self.reloads else ""
         return (
             f"| {name} | {len(self.seconds):,} | {rate:,.0f} | {p50:.1f} ms | {p99:.1f} ms "
-            f"| {max(self.seconds) * 1e3:,.0f} ms | {cpu:.2f} ms | {self.wrong} | {len(self.versions)} | {most} |"
+            f"| {max(self.seconds) * 1e3:,.0f} ms | {cpu:.2f} ms | {self.wrong} "
+            f"| {len(self.versions)} | {most} |"
         )
 
 
