@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import shutil
 import tempfile
@@ -148,6 +149,7 @@ def main() -> None:
         about = [f"{key}: {value}" for key, value in describe("cpu", 2).items()]
         about += [f"duckdb: {duckdb.__version__}, 2 threads, memory_limit 2 GiB"]
         about += [f"{args.rows:,} reviews, {path.stat().st_size / 1e9:.2f} GB of JSON Lines"]
+        about += [f"load average before: {os.getloadavg()[0]:.1f}"]
         about += ["the peak is that of the whole process, its imports included"]
         results = {
             name: _measure(work, path, folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,12 @@ from mentor_pyg.preparation.filters import (
     keep_first,
     keep_rated,
     measure,
+)
+from mentor_pyg.preparation.folder import (
+    check_target,
+    clear_partial,
+    folder_names,
+    put_in_place,
 )
 from mentor_pyg.preparation.ids import number_kept, write_id_mappings
 from mentor_pyg.preparation.items import KNOWN_ITEM_COLUMNS, TEXTS, read_items
@@ -91,71 +97,19 @@ def prepare(
     paths = find_files(files)
     for modality, path in settings.features.items():
         check_features(modality, Path(path), settings.items is not None)
-    _check_target(target, _names(name, settings.features), force)
+    check_target(target, folder_names(name, settings.features), force)
     partial = target.with_name(f".{target.name}.partial")
-    _clear(partial)
+    clear_partial(partial)
     (partial / "work").mkdir(parents=True)
     try:
         with open_database(partial / "work", settings.memory, settings.threads) as connection:
             facts = _make(connection, paths, partial, name, settings, say)
         shutil.rmtree(partial / "work")
         write_card(facts, settings.command(files, out), partial)
-        _put_in_place(partial, target)
+        put_in_place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Prepared(folder=target, steps=facts.steps, malformed=facts.malformed)
-
-
-def _names(name: str, features: Mapping[str, str]) -> set[str]:
-    """Return the names that a folder has in it, those of the dataset's cache included."""
-    made = {f"{name}.inter", "u_id_mapping.csv", "i_id_mapping.csv", "users.parquet"}
-    made |= {"items.parquet", "card.md", "card.html", "processed"}
-    return made | {feature_file_name(modality) for modality in features}
-
-
-def _check_target(target: Path, names: set[str], force: bool) -> None:
-    if not target.exists():
-        return
-    if not force:
-        raise FileExistsError(
-            f"{target} exists; give another folder, or --force to make this one anew"
-        )
-    if not target.is_dir():
-        raise NotADirectoryError(f"{target} is no folder; give another 'out'")
-    others = sorted(path.name for path in target.iterdir() if path.name not in names)
-    if others:
-        raise FileExistsError(
-            f"{target} holds what would be lost, {', '.join(others[:5])}; move it away, or give "
-            f"another folder"
-        )
-
-
-def _clear(partial: Path) -> None:
-    """Remove what an interrupted run left, unless another run is at it."""
-    if not partial.exists():
-        return
-    database = partial / "work" / "work.duckdb"
-    if database.exists():
-        duckdb = engine()
-        try:
-            duckdb.connect(str(database)).close()
-        except duckdb.IOException as error:
-            if "lock" in str(error):
-                raise FileExistsError(
-                    f"another process is preparing {partial}; wait for it, or give another folder"
-                ) from error
-        except duckdb.Error:
-            pass  # Half-written.
-    shutil.rmtree(partial)
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    before = target.with_name(f".{target.name}.before")
-    if target.exists():
-        shutil.rmtree(before, ignore_errors=True)
-        target.rename(before)
-    partial.rename(target)
-    shutil.rmtree(before, ignore_errors=True)
 
 
 def _make(

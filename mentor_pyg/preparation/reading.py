@@ -78,7 +78,7 @@ def _read_text(
     if types.get(columns.get("time", "")) == "TIMESTAMP":
         time = f"epoch({time})"
     connection.execute(
-        f"INSERT INTO raw SELECT nullif({value['user']}, ''), nullif({value['item']}, ''), "
+        f"INSERT INTO raw SELECT {value['user']}, {value['item']}, "
         f"{_finite(value.get('rating', 'NULL'))}, {_seconds(time)} "
         f"FROM {source.text_table(types)}"
     )

@@ -158,7 +158,7 @@ def _first_line(connection: DuckDBPyConnection, path: Path) -> str:
         f"header = false, columns = {{line: 'VARCHAR'}}, auto_detect = false, strict_mode = false, "
         f"parallel = false) LIMIT 1"
     ).fetchone()
-    return "" if found is None or found[0] is None else str(found[0]).removeprefix("\ufeff")
+    return "" if found is None or found[0] is None else str(found[0])
 
 
 def _open_text(path: Path, line: str, columns: Sequence[str] | None) -> Source:

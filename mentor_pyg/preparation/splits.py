@@ -80,8 +80,8 @@ def _draw(seed: int, *columns: str) -> str:
 
 
 def _share(ratio: float) -> str:
-    # The epsilon keeps products such as 50 * 0.58 = 28.999... from losing one to rounding.
-    return f"greatest(floor(n * {float(ratio)!r} + 1e-9), (n >= 3)::INTEGER)"
+    # Such a number is a decimal to DuckDB: 50 * 0.58 is 29, and not 28.999...
+    return f"greatest(floor(n * {float(ratio)!r}), (n >= 3)::INTEGER)"
 
 
 def _per_user(split: SplitName, val_ratio: float, test_ratio: float, seed: int) -> str:

@@ -1,0 +1,79 @@
+"""A folder that is whole or not there, and never replaced unasked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from mentor_pyg.preparation.database import engine
+from mentor_pyg.preparation.features import feature_file_name
+
+__all__ = ["check_target", "clear_partial", "folder_names", "put_in_place"]
+
+
+def folder_names(name: str, modalities: Iterable[str]) -> set[str]:
+    """Return the names that a folder has in it, those of the dataset's cache included."""
+    made = {f"{name}.inter", "u_id_mapping.csv", "i_id_mapping.csv", "users.parquet"}
+    made |= {"items.parquet", "card.md", "card.html", "processed"}
+    return made | {feature_file_name(modality) for modality in modalities}
+
+
+def check_target(target: Path, names: set[str], force: bool) -> None:
+    """Raise if a folder is there that may not be replaced.
+
+    Args:
+        target: The folder.
+        names: What may be in it.
+        force: Whether it may be replaced at all.
+
+    Raises:
+        OSError: If it is there without ``force``, is no folder, or holds other files.
+    """
+    if not target.exists():
+        return
+    if not force:
+        raise FileExistsError(
+            f"{target} exists; give another folder, or --force to make this one anew"
+        )
+    if not target.is_dir():
+        raise NotADirectoryError(f"{target} is no folder; give another 'out'")
+    others = sorted(path.name for path in target.iterdir() if path.name not in names)
+    if others:
+        raise FileExistsError(
+            f"{target} holds what would be lost, {', '.join(others[:5])}; move it away, or give "
+            f"another folder"
+        )
+
+
+def clear_partial(partial: Path) -> None:
+    """Remove what an interrupted run left.
+
+    Raises:
+        FileExistsError: If another run is at it.
+    """
+    if not partial.exists():
+        return
+    database = partial / "work" / "work.duckdb"
+    if database.exists():
+        duckdb = engine()
+        try:
+            duckdb.connect(str(database)).close()
+        except duckdb.IOException as error:
+            if "lock" in str(error):
+                raise FileExistsError(
+                    f"another process is preparing {partial}; wait for it, or give another folder"
+                ) from error
+        except duckdb.Error:
+            pass  # Half-written.
+    shutil.rmtree(partial)
+
+
+def put_in_place(partial: Path, target: Path) -> None:
+    """Give a finished folder its name; one of that name goes when the new one is there."""
+    before = target.with_name(f".{target.name}.before")
+    if target.exists():
+        shutil.rmtree(before, ignore_errors=True)
+        target.rename(before)
+    partial.rename(target)
+    shutil.rmtree(before, ignore_errors=True)
