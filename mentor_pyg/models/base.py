@@ -32,8 +32,8 @@ class Recommender(Model):
     """Base of all trained models.
 
     A subclass names itself and its config, builds its parameters from the sizes, and says in
-    :meth:`~.Model.graphs`, :meth:`represent` and :meth:`terms` what it reads, what it makes of it and
-    what it minimises.
+    :meth:`~.Model.graphs`, :meth:`represent` and :meth:`terms` what it reads, what it makes of it
+    and what it minimises.
 
     Args:
         sizes: The sizes of the dataset that the model has parameters for.
