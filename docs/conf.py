@@ -29,6 +29,7 @@ extensions = [
 ]
 templates_path = ["_templates"]
 COLON = "\0"
+DOCS = Path(__file__).parent
 html_theme = "furo"
 html_title = "mentor_pyg"
 html_static_path = ["_static"]
@@ -151,23 +152,31 @@ kernelspec: {name: python3}
 """
 
 
-def relinked(text: str) -> str:
-    """Return a page whose links out of docs lead to the page that includes the file, or to it."""
-    text = re.sub(
-        r"\]\((?:\.\./)+(README|CHANGELOG|CONTRIBUTING)\.md",
-        lambda found: f"](/project/{found[1].lower()}.md",
-        text,
-    )
-    return re.sub(r"\]\(((?:\.\./)+(?!docs/)[\w/.-]+\.md)\)", r"](path:\1)", text)
+def relinked(text: str, folder: str) -> str:
+    """Return a page of a folder whose links to Markdown that is no page here lead somewhere.
+
+    That is the page that includes the file, if there is one, and else the file as it is.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        path = Path(os.path.normpath(DOCS / folder / found[1]))
+        page = f"project/{path.stem.lower()}.md"
+        if path.is_relative_to(DOCS):
+            return found[0]
+        included = path.parent == DOCS.parent and (DOCS / page).exists()
+        return f"](/{page}" if included else f"](path:{found[1]}"
+
+    return re.sub(r"\]\(([\w/.-]+\.md)", link, text)
 
 
 def from_markdown(app: Sphinx, docname: str, source: list[str]) -> None:
     """Make a notebook of a tutorial, so that its blocks of Python run and show what they print."""
-    source[0] = relinked(source[0])
-    if docname.startswith("tutorials/"):
+    folder = docname.rpartition("/")[0]
+    source[0] = relinked(source[0], folder)
+    if folder == "tutorials":
         source[0] = TUTORIAL + source[0].replace("```python\n", "```{code-cell} python\n")
 
 
 def from_root(app: Sphinx, path: object, docname: str, source: list[str]) -> None:
     """Make the links of a file of the root, which a page in docs/project includes, lead there."""
-    source[0] = relinked(re.sub(r"\]\((?!https?:|#)", "](../../", source[0]))
+    source[0] = relinked(re.sub(r"\]\((?!https?:|#)", "](../../", source[0]), "project")

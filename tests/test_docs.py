@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -105,17 +106,65 @@ def test_every_page_is_in_the_index_once() -> None:
     assert listed == Counter(str(page) for page in pages if str(page) != "index")
 
 
-def test_every_public_name_is_in_the_reference_once() -> None:
-    listed = Counter[str]()
+def in_reference() -> Iterator[tuple[str, str]]:
+    """Yield every module and name that the reference lists."""
     for page in (DOCS / "api").glob("*.md"):
-        module = "mentor_pyg"
+        module = ""
         for line in page.read_text().splitlines():
             if line.startswith(".. currentmodule:: "):
                 module = line.split()[-1]
             elif re.fullmatch(r"   \w+", line):
-                assert line.strip() in importlib.import_module(module).__all__
-                listed[line.strip()] += 1
+                yield module, line.strip()
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    names = list(in_reference())
+    assert [one for one in names if one[1] not in importlib.import_module(one[0]).__all__] == []
+    listed = Counter(name for _, name in names)
     parts = [path.parent.name for path in Path(mentor_pyg.__file__).parent.glob("*/__init__.py")]
     modules = [importlib.import_module(f"mentor_pyg.{n}") for n in (*parts, "config", "typing")]
     public = {name for module in modules for name in module.__all__}
     assert listed == Counter({*public, "UnavailableError"})
+
+
+@pytest.fixture
+def conf() -> ModuleType:
+    pytest.importorskip("sphinx", reason="Sphinx is not installed: pip install '.[docs]'")
+    return importlib.import_module("docs.conf")
+
+
+def test_every_public_constant_has_a_docstring(conf: ModuleType) -> None:
+    values = {one: getattr(importlib.import_module(one[0]), one[1]) for one in in_reference()}
+    constants = [one for one, value in values.items() if not isinstance(value, type | FunctionType)]
+    assert ("mentor_pyg.data", "USER") in constants
+    assert all(any(conf.constant_docstring(*one)) for one in constants)
+    with pytest.raises(ValueError, match=r"mentor_pyg\.data\.NONE has no docstring"):
+        conf.constant_docstring("mentor_pyg.data", "NONE")
+
+
+def test_tutorials_become_notebooks_and_links_lead_to_pages_or_files(conf: ModuleType) -> None:
+    def built(docname: str, text: str) -> str:
+        source = [text]
+        conf.from_markdown(None, docname, source)
+        return source[0]
+
+    text = "[a](../../README.md#b) [c](../../benchmarks/README.md) [d](../backends.md)"
+    links = "[a](/project/readme.md#b) [c](path:../../benchmarks/README.md) [d](../backends.md)"
+    block, cell = "\n```python\n1\n```\n", "\n```{code-cell} python\n1\n```\n"
+    assert built("tutorials/one", text + block) == conf.TUTORIAL + links + cell
+    assert built("one", "[a](../README.md)" + block) == "[a](/project/readme.md)" + block
+    source = ["[a](docs/b.md) [c](https://d) [e](#f) [g](benchmarks/README.md)"]
+    conf.from_root(None, Path("../README.md"), "readme", source)
+    links = "[a](../../docs/b.md) [c](https://d) [e](#f) [g](path:../../benchmarks/README.md)"
+    assert source == [links]
+
+
+def test_signatures_of_settings_have_no_types_and_bases_are_public(conf: ModuleType) -> None:
+    from mentor_pyg.models import EASE, EASEConfig, FittedModel
+
+    signature, _ = conf.short_signature(None, "class", "", EASEConfig, None, "", "")
+    assert signature == "(*, smooth=None, smooth_weight=0.5, smooth_k=10, l2=100.0)"
+    assert conf.short_signature(None, "class", "", EASE, None, "", "") is None
+    bases = list(EASE.__bases__)
+    conf.public_bases(None, "", EASE, None, bases)
+    assert bases == [FittedModel]
