@@ -78,6 +78,9 @@ NAMES = {
         BACKENDS Backend FusedLayer Noise add_noise choose_backend edge_dots propagate
         propagate_layers rank_items recommend_items seen_items uniform_like user_ids
     """,
+    "mentor_pyg.preparation": """
+        Preparation Prepared prepare
+    """,
     "mentor_pyg.sampling": """
         BATCHES BPRBatches Batch BatchUnit UniformNegativeSampler UserBatch UserBatches mix_seed
     """,
