@@ -59,6 +59,10 @@ def open_database(
         ) from error
     except duckdb.IOException as error:
         raise OSError(_line(error)) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # What DuckDB makes of Ctrl+C.
+            raise KeyboardInterrupt from error
+        raise
     finally:
         connection.close()
 

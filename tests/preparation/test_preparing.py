@@ -4,6 +4,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from mentor_pyg.data import num_items, num_users
 from mentor_pyg.datasets import InteractionFolder
 from mentor_pyg.preparation import Preparation, prepare
 from mentor_pyg.preparation import preparing as module
+from mentor_pyg.preparation.database import open_database
 from tests.preparation.conftest import interactions, read_back
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "baby"
@@ -178,6 +180,19 @@ def test_too_little_memory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'memory' of 8MiB is too little"):
         prepare([tmp_path / "a.csv"], tmp_path / "out", Preparation(memory="8MiB", threads=1))
     assert names(tmp_path) == {"a.csv"}
+
+
+def test_ctrl_c_in_a_query_ends_as_elsewhere(tmp_path: Path) -> None:
+    endless = (
+        "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range % 7 = b.range"
+    )
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_database(tmp_path, "1GiB", threads=1) as connection,
+    ):
+        timer.start()
+        connection.execute(endless)
 
 
 @pytest.mark.realdata
