@@ -28,8 +28,6 @@ extensions = [
     "sphinx.ext.napoleon",
 ]
 templates_path = ["_templates"]
-COLON = "\0"
-DOCS = Path(__file__).parent
 html_theme = "furo"
 html_title = "mentor_pyg"
 html_static_path = ["_static"]
@@ -48,7 +46,7 @@ napoleon_custom_sections = ["Shapes"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
-# The pages of docs/tutorials run when they are built; `as_notebook` makes notebooks of them.
+# The pages of docs/tutorials run when they are built: `from_markdown` makes notebooks of them.
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
@@ -80,6 +78,15 @@ if os.environ.get("DOCS_INTERSPHINX"):
         "numpy": ("https://numpy.org/doc/stable", None),
         "pandas": ("https://pandas.pydata.org/docs", None),
     }
+
+
+DOCS = Path(__file__).parent
+COLON = "\0"  # Stands for one where Napoleon must not see it.
+TUTORIAL = """---
+file_format: mystnb
+kernelspec: {name: python3}
+---
+"""
 
 
 def before_napoleon(
@@ -143,13 +150,6 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-bases", public_bases)
     app.connect("source-read", from_markdown)
     app.connect("include-read", from_root)
-
-
-TUTORIAL = """---
-file_format: mystnb
-kernelspec: {name: python3}
----
-"""
 
 
 def relinked(text: str, folder: str) -> str:
