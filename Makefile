@@ -25,7 +25,7 @@ INSTALL := $(PIP) install --quiet --no-build-isolation -c constraints.txt
 PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
 
 # Directories that hold Python; mypy refuses one that holds none.
-TYPED := mentor_pyg $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py benchmarks/*.py))))
+TYPED := mentor_pyg $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py benchmarks/*.py docs/*.py))))
 WHEEL_VENV := build/wheel-venv
 
 .PHONY: help setup setup-dev scatter no-scatter native no-native demo bench gpu-check docs format lint \
@@ -111,7 +111,7 @@ print(f"gpu-check: torch {torch.__version__} on {torch.cuda.get_device_name()}")
 endef
 export FIND_CUDA
 
-docs: $(VENV)/.stamp-docs ## Build the documentation site into build/site (some minutes)
+docs: $(VENV)/.stamp-docs ## Build the documentation site into build/site (about 3 minutes)
 	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --quiet \
 		--doctree-dir build/doctrees docs build/site
 

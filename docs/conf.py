@@ -43,7 +43,6 @@ autodoc_type_aliases = {
 }
 python_maximum_signature_line_length = 88
 napoleon_custom_sections = ["Shapes"]
-myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 # The pages of docs/tutorials run when they are built: `from_markdown` makes notebooks of them.
