@@ -29,7 +29,7 @@ TYPED := mentor_pyg $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py benchm
 WHEEL_VENV := build/wheel-venv
 
 .PHONY: help setup setup-dev scatter no-scatter native no-native demo bench gpu-check docs format lint \
-	type-check test test-slow realdata doctest wheel-check check clean
+	type-check test test-compiled test-slow realdata doctest wheel-check check clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -132,6 +132,11 @@ type-check: setup-dev ## Mypy, strict
 test: setup-dev ## The tests, without the slow ones
 	$(PYTEST) -m "not slow"
 
+# Of what these test, nothing differs where code is compiled.
+SAME_COMPILED := cli experiments export features preparation serving
+test-compiled: setup-dev ## The tests that compiled code makes a difference to
+	$(PYTEST) -m "not slow" $(SAME_COMPILED:%=--ignore=tests/%) --ignore=tests/test_docs.py
+
 test-slow: setup-dev ## The slow tests only
 	$(PYTEST) -m slow
 
@@ -186,7 +191,7 @@ check: ## What has to pass: lint, types, docs, wheel, tests without and with com
 	$(MAKE) doctest
 	$(MAKE) wheel-check
 	$(MAKE) scatter native
-	$(MAKE) test
+	$(MAKE) test-compiled
 
 clean: ## Remove what was built, but not .venv
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -184,13 +184,18 @@ def test_too_little_memory_is_an_error(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_a_query_ends_as_elsewhere(tmp_path: Path) -> None:
     endless = "SELECT sum(range % 7) FROM range(1000000000000)"
+    # What is started in the background of a shell ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
-    with (
-        pytest.raises(KeyboardInterrupt),
-        open_database(tmp_path, "1GiB", threads=1) as connection,
-    ):
-        timer.start()
-        connection.execute(endless)
+    try:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            open_database(tmp_path, "1GiB", threads=1) as connection,
+        ):
+            timer.start()
+            connection.execute(endless)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.realdata
