@@ -180,7 +180,7 @@ print(f"wheel-check: mentor_pyg {mentor_pyg.__version__}, {len(names) + 1} modul
 endef
 export WHEEL_SMOKE
 
-# The whole suite runs twice, because PyG and `backend="auto"` take other paths where
+# What computes is tested twice, because PyG and `backend="auto"` take other paths where
 # torch-scatter and the native kernel are there. Sub-makes keep the order under `make -j`.
 check: ## What has to pass: lint, types, docs, wheel, tests without and with compiled code
 	$(MAKE) setup-dev

@@ -41,7 +41,8 @@ NAMES = {
         search write_report
     """,
     "mentor_pyg.export": """
-        EmbeddingTables Export FoldIn ItemIndex best_items read_export read_item_table write_export
+        EmbeddingTables Export FoldIn ItemIndex ItemNeighbours ScoreParts best_items read_export
+        read_item_table write_export
     """,
     "mentor_pyg.features": """
         ArrayRows AudioEncoder ColumnEncoder ImageEncoder ItemFiles ItemTable Report TextEncoder
@@ -79,7 +80,7 @@ NAMES = {
         propagate_layers rank_items recommend_items seen_items uniform_like user_ids
     """,
     "mentor_pyg.preparation": """
-        Preparation Prepared prepare
+        Malformed Preparation Prepared Step prepare
     """,
     "mentor_pyg.sampling": """
         BATCHES BPRBatches Batch BatchUnit UniformNegativeSampler UserBatch UserBatches mix_seed

@@ -91,10 +91,10 @@ def write_export(
         data: The dataset that it was trained on.
         out: The folder to write.
         index: The kind of FAISS index to add; none by default.
-        items: What items are called, as :func:`~mentor_pyg.export.item_table.read_item_table`
+        items: What items are called, as :func:`~mentor_pyg.export.read_item_table`
             gives it.
         run: What to note about the run beside the model, such as its metrics.
-        onnx: Whether to add the model's :class:`~mentor_pyg.export.item_encoder.ItemEncoder`.
+        onnx: Whether to add the model's ``ItemEncoder``.
         force: Whether to replace an export that is there.
 
     Returns:

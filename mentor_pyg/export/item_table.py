@@ -26,7 +26,7 @@ def read_item_table(path: Path) -> pd.DataFrame:
     ``image``; others are not read.
 
     Returns:
-        The columns of :data:`DETAILS` that it has, as text or ``None``, by item id.
+        The columns of ``DETAILS`` that it has, as text or ``None``, by item id.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -61,7 +61,7 @@ def extend(model: _M, data: HeteroData, k: int = 20) -> _M:
         >>> from mentor_pyg.models import MENTORPlus
         >>> model = MENTORPlus.from_data(warm)
         >>> model.num_items, extend(model, whole).num_items
-        (64, 80)
+        (65, 80)
     """
     if not isinstance(model, Recommender):
         raise TypeError(

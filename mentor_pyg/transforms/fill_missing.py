@@ -33,7 +33,7 @@ class FillMissing(BaseTransform):
 
     Without it, models treat a modality that an item lacks as absent: the item has no neighbours
     and no terms of it, which the field calls filling with zeros (functional name:
-    :obj:`fill_missing`).
+    ``fill_missing``).
 
     * ``"mean"``: the mean of the features of all items that have the modality.
     * ``"propagate"``: :class:`~torch_geometric.transforms.FeaturePropagation` over the train
