@@ -80,7 +80,7 @@ NAMES = {
         propagate_layers rank_items recommend_items seen_items uniform_like user_ids
     """,
     "mentor_pyg.preparation": """
-        Malformed Preparation Prepared Step prepare
+        FilterStep Malformed Preparation Prepared prepare
     """,
     "mentor_pyg.sampling": """
         BATCHES BPRBatches Batch BatchUnit UniformNegativeSampler UserBatch UserBatches mix_seed

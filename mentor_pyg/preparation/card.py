@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from mentor_pyg.page import Section, Table, as_html, as_markdown
 from mentor_pyg.preparation.checks import Check
-from mentor_pyg.preparation.filters import Step
+from mentor_pyg.preparation.filters import FilterStep
 from mentor_pyg.preparation.reading import Malformed
 from mentor_pyg.preparation.settings import Preparation
 from mentor_pyg.preparation.splits import SPLITS
@@ -95,7 +95,7 @@ class Facts:
     name: str
     settings: Preparation
     columns: Mapping[str, str]
-    steps: Sequence[Step]
+    steps: Sequence[FilterStep]
     malformed: Sequence[Malformed]
     left_out: Sequence[str]
     shares: Mapping[str, int]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Step", "keep_complete", "keep_core", "keep_first", "keep_rated", "measure"]
+__all__ = ["FilterStep", "keep_complete", "keep_core", "keep_first", "keep_rated", "measure"]
 
 
 @dataclass(frozen=True)
-class Step:
+class FilterStep:
     """What is left after a step."""
 
     name: str
@@ -21,14 +21,14 @@ class Step:
     items: int | None
 
 
-def measure(connection: DuckDBPyConnection, name: str, table: str = "kept") -> Step:
+def measure(connection: DuckDBPyConnection, name: str, table: str = "kept") -> FilterStep:
     """Count what a table of interactions holds."""
     row = connection.execute(
         f"SELECT count(*), (SELECT count(*) FROM (SELECT DISTINCT user FROM {table})), "
         f"(SELECT count(*) FROM (SELECT DISTINCT item FROM {table})) FROM {table}"
     ).fetchone()
     assert row is not None
-    return Step(name, *row)
+    return FilterStep(name, *row)
 
 
 def keep_complete(connection: DuckDBPyConnection) -> None:

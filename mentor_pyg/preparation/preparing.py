@@ -15,7 +15,7 @@ from mentor_pyg.preparation.checks import check_written
 from mentor_pyg.preparation.database import engine, literal, open_database
 from mentor_pyg.preparation.features import check_features, feature_file_name, write_features
 from mentor_pyg.preparation.filters import (
-    Step,
+    FilterStep,
     keep_complete,
     keep_core,
     keep_first,
@@ -61,7 +61,7 @@ class Prepared:
     """
 
     folder: Path
-    steps: Sequence[Step]
+    steps: Sequence[FilterStep]
     malformed: Sequence[Malformed]
 
 
@@ -204,10 +204,10 @@ def _read_items(
     return rows
 
 
-def _filter(connection: DuckDBPyConnection, settings: Preparation, say: Say) -> list[Step]:
-    steps: list[Step] = []
+def _filter(connection: DuckDBPyConnection, settings: Preparation, say: Say) -> list[FilterStep]:
+    steps: list[FilterStep] = []
 
-    def done(step: Step) -> None:
+    def done(step: FilterStep) -> None:
         steps.append(step)
         say(
             f"{step.name}: {step.interactions:,} interactions, {step.users:,} users, "
@@ -222,7 +222,7 @@ def _filter(connection: DuckDBPyConnection, settings: Preparation, say: Say) -> 
     rows = connection.execute("SELECT count(*) FROM raw").fetchone()
     assert rows is not None
     say(f"read: {rows[0]:,} rows")
-    steps.append(Step("read", rows[0], None, None))
+    steps.append(FilterStep("read", rows[0], None, None))
     keep_complete(connection)
     done(measure(connection, "with user and item"))
     if settings.min_rating is not None:
