@@ -112,6 +112,7 @@ endef
 export FIND_CUDA
 
 docs: $(VENV)/.stamp-docs ## Build the documentation site into build/site (about 3 minutes)
+	rm -rf docs/api/generated
 	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --quiet \
 		--doctree-dir build/doctrees docs build/site
 
