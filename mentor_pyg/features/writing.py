@@ -134,13 +134,23 @@ class _Work:
         self.partial = path.with_name(f".{path.name}.partial")
         self.journal = path.with_name(f".{path.name}.partial.json")
         self.done, self.missing = 0, dict[int, str]()
+        self.unwritten = dict[int, str]()  # Of the missing, those that the journal lacks.
         self.rows: Any = None
         if self.journal.is_file() and self.partial.is_file():
-            before = json.loads(self.journal.read_text())
-            if before["about"] == about:
-                self.rows = np.lib.format.open_memmap(self.partial, mode="r+")
-                self.done = before["done"]
-                self.missing = {int(item): why for item, why in before["missing"].items()}
+            self._go_on(self.journal.read_text().splitlines())
+
+    def _go_on(self, lines: list[str]) -> None:
+        """Take over what a journal is about: a line of that, and one for each batch after it."""
+        if json.loads(lines[0]) != self.about:
+            return
+        self.rows = np.lib.format.open_memmap(self.partial, mode="r+")
+        for line in lines[1:]:
+            try:
+                batch = json.loads(line)
+            except ValueError:  # It was being written; its batch is made again.
+                continue
+            self.done = batch["done"]
+            self.missing |= {int(item): why for item, why in batch["missing"].items()}
 
     def take(
         self, items: range, read: Callable[[int], Any], encode: Callable[[list[Any]], Features]
@@ -152,27 +162,32 @@ class _Work:
                 values.append(read(item))
                 usable.append(item)
             except UnusableError as error:
-                self.missing[item] = str(error)
+                self.unwritten[item] = str(error)
         if values:
             rows = np.asarray(encode(values), dtype=np.float32)
             if self.rows is None:
                 shape = (self.num_items, rows.shape[1])
+                self.journal.unlink(missing_ok=True)  # It may be about what the file held before.
                 self.rows = np.lib.format.open_memmap(self.partial, "w+", np.float32, shape)
                 for first in range(0, self.num_items, 2**16):
                     self.rows[first : first + 2**16] = np.nan
+                with replaced_whole(self.journal) as partial:
+                    partial.write_text(json.dumps(self.about))
             for item, row in zip(usable, rows, strict=True):
                 if not np.isfinite(row).all():
-                    self.missing[item] = "its features are not finite"
+                    self.unwritten[item] = "its features are not finite"
                 elif not row.any():
-                    self.missing[item] = "its features are all zero"
+                    self.unwritten[item] = "its features are all zero"
                 else:
                     self.rows[item] = row
         self.done = items.stop
+        self.missing |= self.unwritten
         if self.rows is not None:
             self.rows.flush()
-            with replaced_whole(self.journal) as partial:
-                state = {"about": self.about, "done": self.done, "missing": self.missing}
-                partial.write_text(json.dumps(state))
+            batch = {"done": self.done, "missing": self.unwritten}
+            with open(self.journal, "a") as file:
+                file.write(f"\n{json.dumps(batch)}")
+            self.unwritten = {}
 
     def finish(self) -> tuple[int, int]:
         """Put the whole file in its place, and return its shape."""
@@ -196,14 +211,11 @@ def _progress(batches: range, name: str, num_items: int) -> Any:
     """Return the batches, shown as they are done where somebody looks on."""
     if not sys.stderr.isatty():
         return batches
-    rich = require("rich", extra="train", purpose="Showing progress")
-    del rich
-    from rich.console import Console
-    from rich.progress import track
-
+    console: Any = require("rich.console", extra="train", purpose="Showing progress")
+    progress: Any = require("rich.progress", extra="train", purpose="Showing progress")
     done = num_items and batches.start / num_items
-    return track(
+    return progress.track(
         batches,
         description=f"{name}, from {done:.0%}" if done else name,
-        console=Console(stderr=True),
+        console=console.Console(stderr=True),
     )

@@ -90,6 +90,26 @@ def test_goes_on_after_the_last_whole_batch(path: Path) -> None:
     assert found[1].tolist() == [1, 1, 1] and found[9].tolist() == [9, 81, 1]
 
 
+def test_a_batch_whose_line_was_cut_off_is_made_again(path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        written(path, encode=interrupted(encode, 9))
+    journal = path.with_name(f".{path.name}.partial.json")
+    journal.write_text(journal.read_text()[:-3])
+    asked: list[int] = []
+
+    def counted(items: list[int]) -> Any:
+        asked.extend(items)
+        if 9 in items:
+            raise KeyboardInterrupt
+        return encode(items)
+
+    with pytest.raises(KeyboardInterrupt):
+        written(path, encode=counted)
+    assert asked == [6, 7, 8, 9]  # The line of 6 to 8 was cut off.
+    assert written(path, encode=encode).missing.keys() == {0, 5}
+    assert np.load(path)[8].tolist() == [8, 64, 1]
+
+
 @pytest.mark.parametrize("change", [{"about": {"model": "cubes"}}, {"batch_size": 2}])
 def test_starts_anew_for_another_model(path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(KeyboardInterrupt):
