@@ -59,9 +59,8 @@ class AudioEncoder:
     def __init__(self, model: str = AUDIO_MODEL, device: str = "cpu") -> None:
         library: Any = require("transformers", extra="audio", purpose="Embedding sound")
         self.extractor = load_pretrained(library.AutoFeatureExtractor.from_pretrained, model)
-        self.model = load_whole(library.AutoModel, model)
+        self.model = load_whole(library.AutoModel, model, device)
         self.device = torch.device(device)
-        self.model = self.model.eval().to(self.device)
         self.rate = int(self.extractor.sampling_rate)
         self.about = {
             "model": model,

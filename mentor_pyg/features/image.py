@@ -69,9 +69,8 @@ class ImageEncoder:
         self.processor = load_pretrained(
             library.AutoImageProcessor.from_pretrained, model, backend="pil"
         )
-        self.model = load_whole(library.AutoModel, model)
+        self.model = load_whole(library.AutoModel, model, device)
         self.device = torch.device(device)
-        self.model = self.model.eval().to(self.device)
         self.about = {
             "model": model,
             "sha256": state_sha256(self.model),

@@ -31,8 +31,10 @@ def load_pretrained(load: Callable[..., Any], model: str, **options: Any) -> Any
         ) from error
 
 
-def load_whole(kind: Any, model: str) -> Any:
+def load_whole(kind: Any, model: str, device: str) -> Any:
     """Load a model by its class in transformers, with all weights that its last states are of.
+
+    It is in evaluation mode, on the device.
 
     Raises:
         ValueError: If it cannot be loaded, or lacks weights, which would be drawn at random.
@@ -43,7 +45,7 @@ def load_whole(kind: Any, model: str) -> Any:
             f"'model' {model!r} lacks weights, {sorted(lacking)[0]} among them; give a model whose "
             f"encoder is whole"
         )
-    return found
+    return found.eval().to(device)
 
 
 def state_sha256(model: nn.Module) -> str:
