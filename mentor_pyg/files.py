@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from torch import Tensor
 __all__ = [
     "checksum",
     "load_checked",
+    "replace_folder",
     "replaced_whole",
     "save_checked",
     "save_tensors",
@@ -64,6 +66,25 @@ def replaced_whole(path: str | Path) -> Iterator[Path]:
         raise (OSError(error.errno, said) if error.errno else OSError(said)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def replace_folder(partial: Path, target: Path, before: Path) -> None:
+    """Give a finished folder its name; one of that name goes when the new one is there.
+
+    Args:
+        partial: The finished folder.
+        target: The folder to write or to replace; it is as it was where that fails.
+        before: Where the replaced one is meanwhile; nothing may be there.
+    """
+    if target.exists():
+        os.rename(target, before)
+    try:
+        os.rename(partial, target)
+    except OSError:
+        if before.exists():
+            os.rename(before, target)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def save_tensors(

@@ -15,6 +15,7 @@ from torch_geometric import EdgeIndex
 from mentor_pyg.files import (
     checksum,
     load_checked,
+    replace_folder,
     replaced_whole,
     save_checked,
     save_tensors,
@@ -175,3 +176,15 @@ def test_user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert user_cache() == tmp_path / ".cache" / "mentor_pyg"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert user_cache() == tmp_path / "xdg" / "mentor_pyg"
+
+
+def test_a_folder_is_as_it_was_where_replacing_it_fails(tmp_path: Path) -> None:
+    target, before = tmp_path / "out", tmp_path / ".before"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(FileNotFoundError):
+        replace_folder(tmp_path / "none", target, before)
+    assert [path.name for path in target.iterdir()] == ["old"] and not before.exists()
+    (tmp_path / "new").mkdir()
+    replace_folder(tmp_path / "new", target, before)
+    assert not [*target.iterdir()] and [path.name for path in tmp_path.iterdir()] == ["out"]

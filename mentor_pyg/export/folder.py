@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,7 @@ from mentor_pyg.export.neighbours import ItemNeighbours, item_neighbours
 from mentor_pyg.export.retrieval import IndexKind, ItemIndex, index_recall
 from mentor_pyg.export.tables import EmbeddingTables, ranked_representations
 from mentor_pyg.export.views import ScoreParts, score_parts
-from mentor_pyg.files import save_tensors
+from mentor_pyg.files import replace_folder, save_tensors
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.models import Model
 
@@ -216,18 +215,9 @@ def _replaced_folder(out: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        if out.exists():
-            os.rename(out, before)
-        try:
-            os.rename(partial, out)
-        except OSError:
-            if before.exists():
-                os.rename(before, out)
-            raise
+        replace_folder(partial, out, before)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        if out.exists():
-            shutil.rmtree(before, ignore_errors=True)
 
 
 def _ids(raw_id: Any, count: int) -> list[str]:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from mentor_pyg.files import replace_folder
 from mentor_pyg.preparation.database import engine
 from mentor_pyg.preparation.features import feature_file_name
 
@@ -74,6 +75,4 @@ def put_in_place(partial: Path, target: Path) -> None:
     before = target.with_name(f".{target.name}.before")
     if target.exists():
         shutil.rmtree(before, ignore_errors=True)
-        target.rename(before)
-    partial.rename(target)
-    shutil.rmtree(before, ignore_errors=True)
+    replace_folder(partial, target, before)
