@@ -91,7 +91,7 @@ class MMSSL(EmbeddingRecommender):
         \mathbf{b}_m), \qquad \mathbf{f}_i^m = \mathbf{A}_{i \cdot}\, \mathbf{f}^m_{\mathcal{U}} \\
         \mathbf{e}_u^m &= \mathbf{A}^m_{u \cdot} \mathbf{x}_{\mathcal{I}}, \qquad
         \mathbf{e}_i^m = \mathbf{A}^m_{i \cdot} \mathbf{x}_{\mathcal{U}}, \qquad
-        \bar{\mathbf{e}} = \mathrm{mean}_m\, \mathrm{attend}(\mathbf{e}^1, \mathbf{e}^2, \dots)^m \\
+        \bar{\mathbf{e}} = \mathrm{attend}(\mathbf{e}^1, \mathbf{e}^2, \dots) \\
         \mathbf{h}^{(0)} &= \mathbf{x} + \omega \bar{\mathbf{e}} / \lVert \bar{\mathbf{e}} \rVert,
         \qquad \mathbf{h}_u^{(l)} = \mathbf{A}_{u \cdot} \mathbf{h}_{\mathcal{I}}^{(l-1)}, \qquad
         \mathbf{h}_i^{(l)} = \mathbf{A}_{i \cdot} \mathbf{h}_{\mathcal{U}}^{(l)} \\
@@ -309,7 +309,7 @@ class MMSSL(EmbeddingRecommender):
             return torch.stack([propagate(graph, x, config.backend) for graph in graphs])
 
         ids = related("user", self.item_embedding), related("item", self.user_embedding)
-        mixed = [F.normalize(self.attention(x).mean(dim=0)) for x in ids]
+        mixed = [F.normalize(self.attention(x)) for x in ids]
         user = self.user_embedding + config.attention_weight * mixed[0]
         item = self.item_embedding + config.attention_weight * mixed[1]
         layers = [(user, item)]

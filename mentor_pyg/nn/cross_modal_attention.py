@@ -1,4 +1,4 @@
-"""Every modality of a node -> the same modality, having looked at the others."""
+"""All modalities of a node -> one row, the mean of what each sees of the others."""
 
 import math
 
@@ -9,15 +9,19 @@ __all__ = ["CrossModalAttention"]
 
 
 class CrossModalAttention(nn.Module):
-    r"""Have the modalities of a node attend to each other.
+    r"""Have the modalities of a node attend to each other, and take the mean.
 
     The cross-modal dependency encoder of `"MMSSL" <https://arxiv.org/abs/2302.10632>`_. For head
     :math:`h`, with queries and keys of width :math:`d / H` and values of width :math:`d`,
 
     .. math::
-        \bar{\mathbf{e}}^m = \Big( \big\Vert_{h=1}^{H} \sum_{m'} \mathrm{softmax}_{m'}
-        \Big( \frac{\mathbf{e}^m \mathbf{W}_Q^h \cdot \mathbf{e}^{m'} \mathbf{W}_K^h}
-        {\sqrt{d / H}} \Big)\, \mathbf{e}^{m'} \Big) \mathbf{W}
+        \bar{\mathbf{e}} = \Big( \big\Vert_{h=1}^{H} \sum_{m'} \Big( \tfrac{1}{|\mathcal{M}|}
+        \sum_m \mathrm{softmax}_{m'} \Big( \frac{\mathbf{e}^m \mathbf{W}_Q^h \cdot
+        \mathbf{e}^{m'} \mathbf{W}_K^h} {\sqrt{d / H}} \Big) \Big)\, \mathbf{e}^{m'} \Big)
+        \mathbf{W}
+
+    which is the mean over modalities :math:`m` of what each attends to, taken before the products
+    rather than after them.
 
     Args:
         embedding_dim: The width :math:`d`.
@@ -25,7 +29,7 @@ class CrossModalAttention(nn.Module):
 
     Shapes:
         - **input:** nodes :math:`(|\mathcal{M}|, N, d)`
-        - **output:** nodes :math:`(|\mathcal{M}|, N, d)`
+        - **output:** nodes :math:`(N, d)`
 
     Raises:
         ValueError: If the heads do not divide the width.
@@ -49,12 +53,12 @@ class CrossModalAttention(nn.Module):
             nn.init.xavier_uniform_(weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return every modality of every node, having looked at the others."""
+        """Return the mean over modalities of what each attends to."""
         heads = (self.num_heads, -1)
         query = (x @ self.query).unflatten(-1, heads)  # [modalities, N, heads, d / heads]
         key = (x @ self.key).unflatten(-1, heads)
         score = torch.einsum("anhk,bnhk->abnh", query, key) / math.sqrt(query.size(-1))
-        mixed = torch.einsum("abnh,bnd->anhd", score.softmax(dim=1), x)
+        mixed = torch.einsum("bnh,bnd->nhd", score.softmax(dim=1).mean(dim=0), x)
         return mixed.flatten(-2) @ self.output
 
     def extra_repr(self) -> str:

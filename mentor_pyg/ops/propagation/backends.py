@@ -15,6 +15,7 @@ from mentor_pyg.ops.propagation import (
     torch_csr,
     triton_csr,
 )
+from mentor_pyg.ops.propagation.gathered import gathered_edge_dots
 from mentor_pyg.ops.propagation.noise import Noise
 
 __all__ = ["BACKENDS", "Backend", "FusedLayer"]
@@ -38,12 +39,17 @@ class Backend(NamedTuple):
     """Why the backend cannot run on these inputs; ``None`` where it can."""
     layer: FusedLayer | None = None
     """One layer with its noise and sum, where the backend has a kernel for all of it."""
+    edge_dots: Callable[[Adjacency, Tensor, Tensor], Tensor] = gathered_edge_dots
+    """``(adjacency, at_target [..., num_targets, d], at_source [..., num_sources, d]) ->
+    [num_edges]``, summed over slabs: the gradient of a product in the weights."""
 
 
 BACKENDS: Registry[Backend] = Registry(
     "propagate",
     {
-        "native": Backend(native_csr.product, native_csr.unavailable, native_csr.layer),
+        "native": Backend(
+            native_csr.product, native_csr.unavailable, native_csr.layer, native_csr.edge_dots
+        ),
         "torch_csr": Backend(torch_csr.product, torch_csr.unavailable),
         "edge_index": Backend(edge_index.product, edge_index.unavailable),
         "scatter": Backend(scatter.product, scatter.unavailable),

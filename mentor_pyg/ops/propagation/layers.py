@@ -84,7 +84,7 @@ def _trained_layers(
 ) -> Tensor:
     h, total = x, x
     for entry in noise:
-        h = add_noise(trained_product(backend.product, adjacency, h), entry)
+        h = add_noise(trained_product(backend, adjacency, h), entry)
         total = total + h
     return total
 

@@ -1,4 +1,5 @@
-// One layer of propagation on the CPU: a CSR product with its noise and layer sum.
+// One layer of propagation on the CPU, a CSR product with its noise and layer sum; and the dot
+// products at the ends of edges, which are its gradient in the weights.
 //
 // Compiled on the machine that runs it by `python -m mentor_pyg.ops.compile_native`, and called
 // through ctypes: nothing here knows of Python or torch. Every row is the work of one thread and
@@ -66,17 +67,22 @@ inline void draw_row(uint64_t key, int64_t width, T* out) {
   }
 }
 
-// h += sign(h) * u / max(|u|, 1e-12) * scale.
 template <typename T>
-inline void add_noise(const T* __restrict u, T scale, int64_t width, T* __restrict h) {
+inline T dot(const T* __restrict a, const T* __restrict b, int64_t width) {
   T lanes[16] = {};
   int64_t k = 0;
   for (; k + 16 <= width; k += 16)
-    for (int j = 0; j < 16; ++j) lanes[j] += u[k + j] * u[k + j];
-  for (; k < width; ++k) lanes[k & 15] += u[k] * u[k];
-  T squares = 0;
-  for (int j = 0; j < 16; ++j) squares += lanes[j];
-  const T norm = std::sqrt(squares);
+    for (int j = 0; j < 16; ++j) lanes[j] += a[k + j] * b[k + j];
+  for (; k < width; ++k) lanes[k & 15] += a[k] * b[k];
+  T sum = 0;
+  for (int j = 0; j < 16; ++j) sum += lanes[j];
+  return sum;
+}
+
+// h += sign(h) * u / max(|u|, 1e-12) * scale.
+template <typename T>
+inline void add_noise(const T* __restrict u, T scale, int64_t width, T* __restrict h) {
+  const T norm = std::sqrt(dot(u, u, width));
   const T factor = scale / (norm > T(1e-12) ? norm : T(1e-12));
   for (int64_t j = 0; j < width; ++j) {
     const T step = u[j] * factor;
@@ -110,6 +116,20 @@ void layer(int64_t rows, int64_t width, const int32_t* rowptr, const int32_t* co
   }
 }
 
+// out[e] = y[row] . x[col[e]] for the edges of every row.
+template <typename T>
+void edge_dots(int64_t rows, int64_t width, const int32_t* rowptr, const int32_t* col, const T* y,
+               const T* x, T* out, int threads) {
+#pragma omp parallel for schedule(dynamic, 64) num_threads(threads)
+  for (int64_t row = 0; row < rows; ++row) {
+    const T* __restrict target = y + row * width;
+    for (int64_t e = rowptr[row]; e < rowptr[row + 1]; ++e) {
+      if (e + kAhead < rowptr[row + 1]) prefetch(x + int64_t(col[e + kAhead]) * width);
+      out[e] = dot(target, x + int64_t(col[e]) * width, width);
+    }
+  }
+}
+
 }  // namespace
 
 #define MENTOR_PYG_LAYER(name, T)                                                              \
@@ -122,3 +142,12 @@ void layer(int64_t rows, int64_t width, const int32_t* rowptr, const int32_t* co
 
 MENTOR_PYG_LAYER(layer_float32, float)
 MENTOR_PYG_LAYER(layer_float64, double)
+
+#define MENTOR_PYG_EDGE_DOTS(name, T)                                                           \
+  extern "C" void name(int64_t rows, int64_t width, const int32_t* rowptr, const int32_t* col, \
+                       const T* y, const T* x, T* out, int threads) {                          \
+    edge_dots<T>(rows, width, rowptr, col, y, x, out, threads);                                \
+  }
+
+MENTOR_PYG_EDGE_DOTS(edge_dots_float32, float)
+MENTOR_PYG_EDGE_DOTS(edge_dots_float64, double)

@@ -1,6 +1,6 @@
-"""A C++ kernel for CPUs: the product of a row, its noise and the layer sum while it is in cache.
+"""C++ kernels for CPUs: a row's product, its noise and the layer sum in one go; dots along edges.
 
-It has to be compiled once, by :mod:`mentor_pyg.ops.compile_native`; until then,
+They have to be compiled once, by :mod:`mentor_pyg.ops.compile_native`; until then,
 ``backend="auto"`` runs torch's own kernel.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from mentor_pyg.ops.native import NativeLibrary, pointer
 from mentor_pyg.ops.propagation.compact_index import compact_index, fits_in_32_bits
 from mentor_pyg.ops.propagation.noise import Noise
 
-__all__ = ["LIBRARY", "layer", "product", "unavailable"]
+__all__ = ["LIBRARY", "edge_dots", "layer", "product", "unavailable"]
 
 LIBRARY = NativeLibrary(Path(__file__).with_suffix(".cpp"))
 _REAL = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double}
@@ -66,6 +67,37 @@ def layer(
     return kept, total
 
 
+def edge_dots(adjacency: Adjacency, at_target: Tensor, at_source: Tensor) -> Tensor:
+    """Return the dot product of the rows at the ends of every edge, summed over slabs."""
+    y, x = at_target.to(at_source.dtype).contiguous(), at_source.contiguous()
+    views = range(x.size(0)) if x.dim() == 3 else (...,)
+    found = [_edge_dots(adjacency, y[view], x[view]) for view in views]
+    return found[0] if len(found) == 1 else torch.stack(found).sum(dim=0)
+
+
+def _edge_dots(adjacency: Adjacency, y: Tensor, x: Tensor) -> Tensor:
+    out = x.new_empty(adjacency.num_edges)
+    rowptr, col = adjacency.layout(compact_index)
+    function = _function("edge_dots", x.dtype)
+    function(
+        ctypes.c_int64(adjacency.num_targets),
+        ctypes.c_int64(x.size(1)),
+        pointer(rowptr),
+        pointer(col),
+        pointer(y),
+        pointer(x),
+        pointer(out),
+        ctypes.c_int(torch.get_num_threads()),
+    )
+    return out
+
+
+def _function(name: str, dtype: torch.dtype) -> Any:
+    library = LIBRARY.loaded
+    assert isinstance(library, ctypes.CDLL)  # `unavailable` has been asked.
+    return getattr(library, f"{name}_{str(dtype).removeprefix('torch.')}")
+
+
 def _run(
     adjacency: Adjacency,
     x: Tensor,
@@ -81,9 +113,7 @@ def _run(
         if draws is None:
             seed = int(torch.randint(_MAX_SEED, ()))
     real = _REAL[x.dtype]
-    library = LIBRARY.loaded
-    assert isinstance(library, ctypes.CDLL)  # `unavailable` has been asked.
-    function = library.layer_float32 if real is ctypes.c_float else library.layer_float64
+    function = _function("layer", x.dtype)
     rowptr, col = adjacency.layout(compact_index)
     function(
         ctypes.c_int64(adjacency.num_targets),

@@ -41,10 +41,10 @@ def propagate(adjacency: Adjacency, x: Tensor, backend: str = "auto") -> Tensor:
         >>> propagate(adjacency, torch.tensor([[1.0], [10.0], [100.0]])).flatten().tolist()
         [10.0, 101.0, 0.0]
     """
-    product = BACKENDS[choose_backend(adjacency, x, backend)].product
+    chosen = BACKENDS[choose_backend(adjacency, x, backend)]
     if is_trained(adjacency):
-        return trained_product(product, adjacency, x)
-    return constant_product(product, adjacency, x)
+        return trained_product(chosen, adjacency, x)
+    return constant_product(chosen, adjacency, x)
 
 
 def edge_dots(
@@ -61,7 +61,7 @@ def edge_dots(
         adjacency: The edges.
         at_target: Rows of the targets ``[num_targets, d]``.
         at_source: Rows of the sources ``[num_sources, d]``.
-        backend: How the gradients are summed, as in :func:`propagate`.
+        backend: How products and sums are taken, as in :func:`propagate`.
 
     Returns:
         ``[num_edges]``, in the order of ``adjacency.target`` and ``adjacency.col``.
@@ -78,7 +78,7 @@ def edge_dots(
         >>> edge_dots(adjacency, x, x).tolist()  # 1 to 0, 0 to 1, 2 to 1
         [10.0, 10.0, 1000.0]
     """
-    product = BACKENDS[choose_backend(adjacency, at_source, backend)].product
+    chosen = BACKENDS[choose_backend(adjacency, at_source, backend)]
     expected = (*at_source.shape[:-2], adjacency.num_targets, at_source.size(-1))
     if at_source.dim() != 2 or at_target.shape != expected:
         raise ValueError(
@@ -86,7 +86,7 @@ def edge_dots(
             f"[{adjacency.num_sources}, d] (got {list(at_target.shape)} and "
             f"{list(at_source.shape)})"
         )
-    return row_dots(product, adjacency, at_target, at_source)
+    return row_dots(chosen, adjacency, at_target, at_source)
 
 
 def choose_backend(adjacency: Adjacency, x: Tensor, backend: str) -> str:

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.ops import propagate
+from mentor_pyg.ops import Backend, propagate
 from mentor_pyg.ops.propagation.derivatives import constant_product
 from tests.ops.contrast.views import LargestResult
 from tests.ops.propagation.twice import derivatives
@@ -73,7 +73,7 @@ def test_weights_of_a_symmetric_matrix_are_trained_apart() -> None:
 
 
 def test_the_gradient_of_weights_never_holds_all_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mentor_pyg.ops.propagation.derivatives._CHUNK_ELEMENTS", 100)
+    monkeypatch.setattr("mentor_pyg.ops.propagation.gathered._CHUNK_ELEMENTS", 100)
     edge_index = torch.randint(20, (2, 501))
     weight = torch.rand(501, requires_grad=True)
     adjacency = Adjacency.from_edge_index(edge_index, weight, num_nodes=20)
@@ -93,7 +93,8 @@ def test_backward_multiplies_by_the_kept_transpose(adjacency: Adjacency) -> None
         return dense_product(matrix, x)
 
     x = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
-    (grad,) = torch.autograd.grad(constant_product(spy, adjacency, x).sum(), x, create_graph=True)
+    out = constant_product(Backend(spy, lambda *_: None), adjacency, x)
+    (grad,) = torch.autograd.grad(out.sum(), x, create_graph=True)
     assert torch.equal(grad, adjacency.to_dense().t() @ torch.ones(4, 2, dtype=torch.float64))
     assert seen[0] is adjacency
     assert seen[1] is adjacency.transposed

@@ -226,10 +226,11 @@ def test_autocast_leaves_the_product_in_full_precision(backend: str) -> None:
     assert torch.equal(x.grad, torch.ones_like(x))
 
 
-def test_edge_dots_are_entries_of_the_product(backend: str) -> None:
+@pytest.mark.parametrize("width", [3, 37])
+def test_edge_dots_are_entries_of_the_product(backend: str, width: int) -> None:
     edge_index = torch.stack([torch.randint(6, (20,)), torch.randint(4, (20,))])
     adjacency = Adjacency.from_edge_index(edge_index, num_nodes=(6, 4))
-    target, source = (torch.randn(n, 3, requires_grad=True) for n in (4, 6))
+    target, source = (torch.randn(n, width, requires_grad=True) for n in (4, 6))
     dots = edge_dots(adjacency, target, source, backend)
     expected = (target @ source.t())[adjacency.target, adjacency.col]
     torch.testing.assert_close(dots, expected)
