@@ -10,7 +10,7 @@ from mentor_pyg.files import replace_folder
 from mentor_pyg.preparation.database import engine
 from mentor_pyg.preparation.features import feature_file_name
 
-__all__ = ["check_target", "clear_partial", "folder_names", "put_in_place"]
+__all__ = ["check_target", "folder_names", "open_partial", "put_in_place"]
 
 
 def folder_names(name: str, modalities: Iterable[str]) -> set[str]:
@@ -47,27 +47,39 @@ def check_target(target: Path, names: set[str], force: bool) -> None:
         )
 
 
-def clear_partial(partial: Path) -> None:
-    """Remove what an interrupted run left.
+def open_partial(partial: Path, identity: str) -> None:
+    """Make the folder to work in, or take over what an interrupted run of the same work left.
+
+    Args:
+        partial: The folder.
+        identity: What the work is of.
 
     Raises:
         FileExistsError: If another run is at it.
     """
-    if not partial.exists():
-        return
-    database = partial / "work" / "work.duckdb"
-    if database.exists():
-        duckdb = engine()
-        try:
-            duckdb.connect(str(database)).close()
-        except duckdb.IOException as error:
-            if "lock" in str(error):
-                raise FileExistsError(
-                    f"another process is preparing {partial}; wait for it, or give another folder"
-                ) from error
-        except duckdb.Error:
-            pass  # Half-written.
-    shutil.rmtree(partial)
+    work = partial / "work"
+    known = work / "identity.json"
+    if partial.exists():
+        is_same = known.exists() and known.read_text() == identity
+        if not (_has_database(partial, work / "work.duckdb") and is_same):
+            shutil.rmtree(partial)
+    work.mkdir(parents=True, exist_ok=True)
+    known.write_text(identity)
+
+
+def _has_database(partial: Path, path: Path) -> bool:
+    if not path.exists():
+        return False
+    duckdb = engine()
+    try:
+        duckdb.connect(str(path)).close()
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.IOException) and "lock" in str(error):
+            raise FileExistsError(
+                f"another process is preparing {partial}; wait for it, or give another folder"
+            ) from error
+        return False  # Half-written.
+    return True
 
 
 def put_in_place(partial: Path, target: Path) -> None:

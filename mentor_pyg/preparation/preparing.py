@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mentor_pyg.datasets.cache import file_sha256
 from mentor_pyg.preparation.card import Counts, Facts, write_card
 from mentor_pyg.preparation.checks import check_written
-from mentor_pyg.preparation.database import engine, literal, open_database
+from mentor_pyg.preparation.database import count, engine, literal, open_database
 from mentor_pyg.preparation.features import check_features, feature_file_name, write_features
 from mentor_pyg.preparation.filters import (
     FilterStep,
@@ -24,8 +24,8 @@ from mentor_pyg.preparation.filters import (
 )
 from mentor_pyg.preparation.folder import (
     check_target,
-    clear_partial,
     folder_names,
+    open_partial,
     put_in_place,
 )
 from mentor_pyg.preparation.ids import number_kept, write_id_mappings
@@ -39,6 +39,7 @@ from mentor_pyg.preparation.reading import (
 from mentor_pyg.preparation.settings import Preparation
 from mentor_pyg.preparation.sources import Source, choose_columns, find_files, open_source
 from mentor_pyg.preparation.splits import split_interactions
+from mentor_pyg.preparation.stages import Stages
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -76,7 +77,8 @@ def prepare(
     """Make a data folder for :class:`~mentor_pyg.datasets.InteractionFolder` of raw files.
 
     The folder is whole or not there: it is made beside ``out``, under a name that begins with a
-    dot, and renamed in the end. What an interrupted run left is cleared away by the next.
+    dot, and renamed in the end. What an interrupted run had done by then is kept there, and a run
+    of the same files and settings goes on from it; any other clears it away.
 
     Args:
         files: Paths or globs of CSV, TSV, JSON Lines (each also ``.gz`` or ``.zst``) or Parquet.
@@ -99,16 +101,19 @@ def prepare(
         check_features(modality, Path(path), settings.items is not None)
     check_target(target, folder_names(name, settings.features), force)
     partial = target.with_name(f".{target.name}.partial")
-    clear_partial(partial)
-    (partial / "work").mkdir(parents=True)
+    open_partial(partial, settings.identity(paths))
     try:
         with open_database(partial / "work", settings.memory, settings.threads) as connection:
             facts = _make(connection, paths, partial, name, settings, say)
-        shutil.rmtree(partial / "work")
         write_card(facts, settings.command(files, out), partial)
+        shutil.rmtree(partial / "work")
         put_in_place(partial, target)
-    finally:
+    except KeyboardInterrupt:
+        say(f"what is done is kept in {partial}; the same command goes on from there")
+        raise
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
     return Prepared(folder=target, steps=facts.steps, malformed=facts.malformed)
 
 
@@ -121,17 +126,15 @@ def _make(
     say: Say,
 ) -> Facts:
     """Write all files but the card."""
+    stages = Stages(connection, say)
     sources = [open_source(connection, path, settings.columns) for path in paths]
-    malformed, columns = _read(connection, sources, settings, say)
-    described = _read_items(connection, settings, malformed, say)
+    malformed, columns = _read(stages, sources, settings)
+    described = _read_items(stages, settings, malformed)
     refuse_malformed(malformed, settings.max_errors)
     for line in malformed[:20]:
         say(f"left out: {line}")
-    steps = _filter(connection, settings, say)
-    number_kept(connection)
-    split_interactions(
-        connection, settings.split, settings.val_ratio, settings.test_ratio, settings.seed
-    )
+    steps = _filter(stages, settings)
+    stages.run("split", lambda: _split(connection, settings))
     say(f"split: {settings.split}")
     left_out = _write_interactions(connection, folder / f"{name}.inter")
     write_id_mappings(connection, folder)
@@ -158,11 +161,15 @@ def _make(
 
 
 def _read(
-    connection: DuckDBPyConnection, sources: Sequence[Source], settings: Preparation, say: Say
+    stages: Stages, sources: Sequence[Source], settings: Preparation
 ) -> tuple[list[Malformed], dict[str, str]]:
+    """Read all files, and return their malformed lines and the columns of the last."""
+    connection = stages.connection
     asked = {role: getattr(settings, role) for role in KNOWN_COLUMNS}
     required = ["user", "item", *(["rating"] if settings.min_rating is not None else [])]
-    connection.execute("CREATE TABLE raw (user VARCHAR, item VARCHAR, rating DOUBLE, time DOUBLE)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS raw (user VARCHAR, item VARCHAR, rating DOUBLE, time DOUBLE)"
+    )
     malformed: list[Malformed] = []
     shown: dict[str, str] = {}
     for source in sources:
@@ -172,26 +179,40 @@ def _read(
                 f"{role} {name}{'' if asked[role] else ' (guessed)'}"
                 for role, name in columns.items()
             )
-            say(f"columns of {source.path}: {', '.join(roles)}")
+            stages.say(f"columns of {source.path}: {', '.join(roles)}")
         shown = columns
-        malformed += read_interactions(connection, source, columns)
+
+        def read(source: Source = source, columns: dict[str, str] = columns) -> list[Any]:
+            found = read_interactions(connection, source, columns)
+            return [[one.line, one.reason] for one in found]
+
+        found = stages.run(f"reading {source.path}", read)
+        malformed += [Malformed(source.path, *one) for one in found]
     return malformed, shown
 
 
-def _read_items(
-    connection: DuckDBPyConnection, settings: Preparation, malformed: list[Malformed], say: Say
-) -> int:
+def _read_items(stages: Stages, settings: Preparation, malformed: list[Malformed]) -> int:
     """Read the file of items, if there is one, and return its number of rows."""
+    connection = stages.connection
     if settings.items is None:
         texts = ", ".join(f"NULL::VARCHAR AS {text}" for text in TEXTS)
-        connection.execute(f"CREATE TABLE described AS SELECT 0 AS row, '' AS id, {texts} LIMIT 0")
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS described AS SELECT 0 AS row, '' AS id, {texts} LIMIT 0"
+        )
         return 0
     (path,) = find_files([settings.items])
     source = open_source(connection, path)
     asked = {"item": settings.item if settings.item in source.columns else None}
     columns = choose_columns(source, asked, KNOWN_ITEM_COLUMNS, ["item"])
-    say(f"columns of {path}: {', '.join(f'{role} {name}' for role, name in columns.items())}")
-    found, rows = read_items(connection, source, columns)
+    roles = ", ".join(f"{role} {name}" for role, name in columns.items())
+    stages.say(f"columns of {path}: {roles}")
+
+    def read() -> list[Any]:
+        found, rows = read_items(connection, source, columns)
+        return [[[one.line, one.reason] for one in found], rows]
+
+    lines, rows = stages.run(f"items of {path}", read)
+    found = [Malformed(path, *one) for one in lines]
     if (
         found
         and source.kind == "csv"
@@ -201,39 +222,50 @@ def _read_items(
             f"{found[0]}; features go by the rows of this file, so correct its malformed lines"
         )
     malformed += found
-    return rows
+    return int(rows)
 
 
-def _filter(connection: DuckDBPyConnection, settings: Preparation, say: Say) -> list[FilterStep]:
-    steps: list[FilterStep] = []
+def _filter(stages: Stages, settings: Preparation) -> list[FilterStep]:
+    connection, say = stages.connection, stages.say
 
-    def done(step: FilterStep) -> None:
-        steps.append(step)
+    def read() -> list[Any]:
+        return ["read", count(connection, "SELECT count(*) FROM raw"), None, None]
+
+    steps = [FilterStep(*stages.run("counting", read))]
+    say(f"read: {steps[0].interactions:,} rows")
+
+    def step(name: str, keep: Callable[..., int | None], *args: Any) -> None:
+        def work() -> list[Any]:
+            rounds = keep(connection, *args)
+            label = name if rounds is None else f"{name}, in {rounds} rounds"
+            return list(astuple(measure(connection, label)))
+
+        found = FilterStep(*stages.run(name, work))
+        steps.append(found)
         say(
-            f"{step.name}: {step.interactions:,} interactions, {step.users:,} users, "
-            f"{step.items:,} items"
+            f"{found.name}: {found.interactions:,} interactions, {found.users:,} users, "
+            f"{found.items:,} items"
         )
-        if not step.interactions:
+        if not found.interactions:
             raise ValueError(
-                f"no interactions are left after the step {step.name!r}; filter less, or check "
+                f"no interactions are left after the step {found.name!r}; filter less, or check "
                 f"which columns were taken"
             )
 
-    rows = connection.execute("SELECT count(*) FROM raw").fetchone()
-    assert rows is not None
-    say(f"read: {rows[0]:,} rows")
-    steps.append(FilterStep("read", rows[0], None, None))
-    keep_complete(connection)
-    done(measure(connection, "with user and item"))
+    step("with user and item", keep_complete)
     if settings.min_rating is not None:
-        keep_rated(connection, settings.min_rating)
-        done(measure(connection, f"rated {settings.min_rating:g} or better"))
-    keep_first(connection)
-    done(measure(connection, "first of each user and item"))
+        step(f"rated {settings.min_rating:g} or better", keep_rated, settings.min_rating)
+    step("first of each user and item", keep_first)
     if settings.core > 1:
-        rounds = keep_core(connection, settings.core)
-        done(measure(connection, f"{settings.core}-core, in {rounds} rounds"))
+        step(f"{settings.core}-core", keep_core, settings.core)
     return steps
+
+
+def _split(connection: DuckDBPyConnection, settings: Preparation) -> None:
+    number_kept(connection)
+    split_interactions(
+        connection, settings.split, settings.val_ratio, settings.test_ratio, settings.seed
+    )
 
 
 def _write_interactions(connection: DuckDBPyConnection, path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from mentor_pyg.config import AtLeastOne, Config, Count, Share
 from mentor_pyg.preparation.splits import SplitName
+from mentor_pyg.version import __version__
 
 __all__ = ["Preparation"]
 
@@ -83,3 +85,17 @@ class Preparation(Config):
                 text = ",".join(value) if one.name == "columns" else str(value)
                 words += [f"--{one.name.replace('_', '-')}", text]
         return shlex.join(words)
+
+    def identity(self, paths: Sequence[Path]) -> str:
+        """Return what tables come of: the files as they are, and the settings that matter."""
+        extra = [Path(path) for path in (self.items, *self.features.values()) if path]
+        files = [
+            [str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns]
+            for path in [*paths, *extra]
+        ]
+        settings = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if one.name not in ("memory", "threads")
+        }
+        return json.dumps({"version": __version__, "files": files, "settings": settings})

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -109,6 +110,54 @@ def test_a_killed_run_is_cleared_away_and_a_running_one_is_not(
     assert not out.exists() and names(tmp_path) == {"reviews.csv", ".out.partial"}
     prepare([reviews], out)
     assert names(tmp_path) == {"reviews.csv", "out"}
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["read_interactions", "keep_complete", "keep_first", "keep_core", "split_interactions",
+     "write_id_mappings", "write_card"],
+)  # fmt: skip
+def test_an_interrupted_run_goes_on_to_the_same_folder(
+    at: str, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, said = Preparation(core=2, name="out"), list[str]()
+    prepare([reviews], tmp_path / "whole", settings)
+
+    def stop(*args: Any) -> None:
+        original(*args)  # Its tables are made, and have to go again.
+        raise KeyboardInterrupt
+
+    original = getattr(module, at)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, at, stop)
+        prepare([reviews], tmp_path / "out", settings, say=said.append)
+    assert "the same command goes on" in said[-1] and not (tmp_path / "out").exists()
+    prepared = prepare([reviews], tmp_path / "out", settings, say=said.append)
+    assert (f"done before: reading {reviews}" in said) == (at != "read_interactions")
+    for name in MADE - {"card.md", "card.html"}:
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert [step.interactions for step in prepared.steps] == [30, 30, 30, 30]
+    assert names(tmp_path) == {"reviews.csv", "out", "whole"}
+
+
+@pytest.mark.parametrize("changed", ["settings", "file", "database"])
+def test_what_was_done_of_something_else_does_not_count(
+    changed: str, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "split_interactions", stop)
+        prepare([reviews], tmp_path / "out")
+    if changed == "file":
+        interactions()[::-1].to_csv(reviews, index=False)  # No other size.
+    if changed == "database":
+        (tmp_path / ".out.partial" / "work" / "work.duckdb").write_bytes(b"half")
+    said = list[str]()
+    settings = Preparation(seed=int(changed == "settings"))
+    prepare([reviews], tmp_path / "out", settings, say=said.append)
+    assert not any("done before" in line for line in said)
 
 
 def test_the_card_says_how_it_was_made(reviews: Path, tmp_path: Path) -> None:
