@@ -78,7 +78,10 @@ class _Given(NamedTuple):
         names = [one.strip() for one in text.split(",")]
         there = self.folder / "items.parquet"
         items = there if self.items is None and there.is_file() else self.path("items")
-        return read_item_columns(items, names, known)
+        table = read_item_columns(items, names, known)
+        if table.unknown:
+            print(f"{table.unknown:,} rows of {items} are of no item of {self.folder}")
+        return table
 
     def encoder(self, make: Callable[..., Any]) -> Any:
         """Return an encoder by the model that was asked for, or by the usual one."""

@@ -22,12 +22,13 @@ def test_columns_become_features_that_models_read(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count = InteractionFolder(folder)[0]["item"].num_nodes
-    lines = [f"{item}\t{item * 2}\t{'ab'[item % 2]}" for item in range(count) if item != 3]
+    lines = [f"{item}\t{item * 2}\t{'ab'[item % 2]}" for item in range(count + 2) if item != 3]
     (folder / "items.tsv").write_text("\n".join(["itemID\tprice\tbrand", *lines]))
     options = ("--items", folder / "items.tsv", "--columns", "price, brand", "--name", "facts")
     run("columns", folder, *options)
     said = capsys.readouterr().out
     assert f"facts_feat.npy: {count - 1:,} of {count:,} items" in said and "5 wide" in said
+    assert f"2 rows of {folder / 'items.tsv'} are of no item of {folder}" in said
     assert "without: 1 items: it has no value in any column (3)" in said
     data = InteractionFolder(folder)[0]
     assert data["item"].x_facts.shape == (count, 5)
