@@ -78,9 +78,11 @@ class _TrainedProduct(torch.autograd.Function):
 def row_dots(
     backend: Backend, adjacency: Adjacency, at_target: Tensor, at_source: Tensor
 ) -> Tensor:
-    """Return the dot product of the rows at both ends of every edge, differentiable in both."""
-    edges = adjacency.with_weight(adjacency.weight.detach())
-    dots: Tensor = _EdgeDots.apply(at_target, at_source, edges, backend)  # type: ignore[no-untyped-call]
+    """Return the dot product of the rows at both ends of every edge, differentiable in both.
+
+    Weights are constants, and of the rows' type as backends need them.
+    """
+    dots: Tensor = _EdgeDots.apply(at_target, at_source, adjacency, backend)  # type: ignore[no-untyped-call]
     return dots
 
 

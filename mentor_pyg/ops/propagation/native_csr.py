@@ -69,7 +69,7 @@ def layer(
 
 def edge_dots(adjacency: Adjacency, at_target: Tensor, at_source: Tensor) -> Tensor:
     """Return the dot product of the rows at the ends of every edge, summed over slabs."""
-    y, x = at_target.to(at_source.dtype).contiguous(), at_source.contiguous()
+    y, x = at_target.contiguous(), at_source.contiguous()
     views = range(x.size(0)) if x.dim() == 3 else (...,)
     found = [_edge_dots(adjacency, y[view], x[view]) for view in views]
     return found[0] if len(found) == 1 else torch.stack(found).sum(dim=0)

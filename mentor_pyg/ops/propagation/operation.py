@@ -1,5 +1,6 @@
 """One propagation step, by whichever backend runs it best."""
 
+import torch
 from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
@@ -78,7 +79,11 @@ def edge_dots(
         >>> edge_dots(adjacency, x, x).tolist()  # 1 to 0, 0 to 1, 2 to 1
         [10.0, 10.0, 1000.0]
     """
-    chosen = BACKENDS[choose_backend(adjacency, at_source, backend)]
+    _check_adjacency(adjacency)
+    dtype = torch.promote_types(at_target.dtype, at_source.dtype)
+    at_target, at_source = at_target.to(dtype), at_source.to(dtype)
+    edges = adjacency.with_weight(adjacency.weight.detach().to(dtype))
+    chosen = BACKENDS[choose_backend(edges, at_source, backend)]
     expected = (*at_source.shape[:-2], adjacency.num_targets, at_source.size(-1))
     if at_source.dim() != 2 or at_target.shape != expected:
         raise ValueError(
@@ -86,16 +91,12 @@ def edge_dots(
             f"[{adjacency.num_sources}, d] (got {list(at_target.shape)} and "
             f"{list(at_source.shape)})"
         )
-    return row_dots(chosen, adjacency, at_target, at_source)
+    return row_dots(chosen, edges, at_target, at_source)
 
 
 def choose_backend(adjacency: Adjacency, x: Tensor, backend: str) -> str:
     """Check the arguments of :func:`propagate` and return the name of the backend to run."""
-    if not isinstance(adjacency, Adjacency):
-        raise TypeError(
-            f"'adjacency' needs to be an Adjacency (got {type(adjacency).__name__}); build one "
-            f"with Adjacency.from_edge_index(edge_index, edge_weight, num_nodes=...)"
-        )
+    _check_adjacency(adjacency)
     if not x.is_floating_point():
         raise ValueError(f"'x' needs floating-point features (got {x.dtype})")
     if x.dim() not in (2, 3) or x.size(-2) != adjacency.num_sources:
@@ -109,3 +110,11 @@ def choose_backend(adjacency: Adjacency, x: Tensor, backend: str) -> str:
             f"move one of them with .to(...)"
         )
     return BACKENDS.choose(backend, x.device, adjacency, x)
+
+
+def _check_adjacency(adjacency: object) -> None:
+    if not isinstance(adjacency, Adjacency):
+        raise TypeError(
+            f"'adjacency' needs to be an Adjacency (got {type(adjacency).__name__}); build one "
+            f"with Adjacency.from_edge_index(edge_index, edge_weight, num_nodes=...)"
+        )

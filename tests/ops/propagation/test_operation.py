@@ -230,7 +230,8 @@ def test_autocast_leaves_the_product_in_full_precision(backend: str) -> None:
 def test_edge_dots_are_entries_of_the_product(backend: str, width: int) -> None:
     edge_index = torch.stack([torch.randint(6, (20,)), torch.randint(4, (20,))])
     adjacency = Adjacency.from_edge_index(edge_index, num_nodes=(6, 4))
-    target, source = (torch.randn(n, width, requires_grad=True) for n in (4, 6))
+    # Columns of a table, so not contiguous.
+    target, source = (torch.randn(width, n).t().requires_grad_() for n in (4, 6))
     dots = edge_dots(adjacency, target, source, backend)
     expected = (target @ source.t())[adjacency.target, adjacency.col]
     torch.testing.assert_close(dots, expected)
@@ -238,6 +239,17 @@ def test_edge_dots_are_entries_of_the_product(backend: str, width: int) -> None:
     found = torch.autograd.grad((dots * weight).sum(), (target, source))
     theirs = torch.autograd.grad((expected * weight).sum(), (target, source))
     torch.testing.assert_close(found, theirs)
+
+
+def test_edge_dots_of_two_types_are_of_the_wider(backend: str) -> None:
+    adjacency = Adjacency.from_edge_index(torch.tensor([[0, 2], [1, 0]]), num_nodes=(3, 2))
+    target = torch.randn(2, 5, requires_grad=True)
+    source = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    dots = edge_dots(adjacency, target, source, backend)
+    expected = (target.double() @ source.t())[adjacency.target, adjacency.col]
+    torch.testing.assert_close(dots, expected)
+    found = torch.autograd.grad(dots.sum(), (target, source))
+    torch.testing.assert_close(found, torch.autograd.grad(expected.sum(), (target, source)))
 
 
 def test_edge_dots_refuse_rows_that_do_not_fit() -> None:
