@@ -3,14 +3,17 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.nn.conv import InteractionConv
 from mentor_pyg.nn.conv.weighted_sum import check_one_graph
 
 __all__ = ["RefinedPropagation"]
+
+_EPS = 1e-8
+"""The least length that a cosine divides by, as in :func:`torch.cosine_similarity`."""
 
 
 class RefinedPropagation(InteractionConv):
@@ -49,12 +52,36 @@ class RefinedPropagation(InteractionConv):
     ) -> Tensor:
         """Return the sum of the refined layers."""
         h = x = check_one_graph(x, "RefinedPropagation")
-        layers = []
+        length = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True).clamp_(min=_EPS)
+        total = None
         for _ in range(self.num_layers):
             h = super().forward(h, edge_index, edge_weight)
-            h = F.cosine_similarity(h, x, dim=-1).unsqueeze(-1) * h
-            layers.append(h)
-        return torch.stack(layers).sum(dim=0)
+            h = _Refine.apply(h, x, length)  # type: ignore[no-untyped-call]
+            total = h if total is None else total + h
+        assert total is not None
+        return total
 
     def __repr__(self) -> str:
         return f"RefinedPropagation(num_layers={self.num_layers}, backend={self.backend!r})"
+
+
+class _Refine(torch.autograd.Function):
+    """``cosine_similarity(h, x) * h``: a third of the passes over memory that autograd takes."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, x: Tensor, length_x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(h, dim=-1, keepdim=True).clamp_(min=_EPS)
+        cosine = torch.linalg.vecdot(h, x).unsqueeze(-1) / (length * length_x)
+        ctx.save_for_backward(h, x, cosine, length, length_x)
+        return cosine * h
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        h, x, cosine, length, length_x = ctx.saved_tensors
+        of_cosine = torch.linalg.vecdot(grad, h).unsqueeze(-1)
+        cross = of_cosine / (length * length_x)
+        grad_h = cosine * grad
+        grad_h = grad_h.addcmul_(cross, x).addcmul_(of_cosine * cosine / length**2, h, value=-1)
+        grad_x = (cross * h).addcmul_(of_cosine * cosine / length_x**2, x, value=-1)
+        return grad_h, grad_x, None

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mentor_pyg.graph import Adjacency
@@ -44,6 +45,22 @@ def test_equals_loops(edge_index: Tensor, num_layers: int) -> None:
     propagation = RefinedPropagation(num_layers)
     for graph in (adjacency, edge_index):
         torch.testing.assert_close(propagation(x, graph), expected, rtol=0, atol=1e-6)
+
+
+def test_gradients_are_those_of_the_formula(edge_index: Tensor) -> None:
+    x = torch.randn(2, NODES, WIDTH, dtype=torch.float64, requires_grad=True)  # two slabs
+    adjacency = Adjacency.normalized(edge_index, num_nodes=NODES, is_symmetric=True)
+    dense = adjacency.to_dense().double()
+    h, expected = x, torch.zeros_like(x)
+    for _ in range(3):
+        h = dense @ h
+        h = F.cosine_similarity(h, x, dim=-1).unsqueeze(-1) * h
+        expected = expected + h
+    weight = torch.randn_like(x)
+    (theirs,) = torch.autograd.grad((expected * weight).sum(), x)
+    out = RefinedPropagation(3, backend="naive")(x, adjacency)
+    (found,) = torch.autograd.grad((out * weight).sum(), x)
+    torch.testing.assert_close(found, theirs, rtol=0, atol=1e-6)
 
 
 def test_nodes_without_edges_or_of_zeros_have_a_gradient(edge_index: Tensor) -> None:
