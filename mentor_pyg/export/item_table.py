@@ -8,42 +8,35 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from mentor_pyg.dependencies import require
+from mentor_pyg.item_tables import ID_COLUMNS, read_table
 
 __all__ = ["DETAILS", "read_item_table"]
 
 DETAILS = ("title", "description", "link", "image")
 """The columns of a table of items that are kept, any of which may be missing."""
 
-_IDS = ("item", "item_id", "itemID", "id")
-
 
 def read_item_table(path: Path) -> pd.DataFrame:
-    """Read a table of items: CSV, TSV or Parquet.
+    """Read a table of items: CSV, TSV, JSON Lines or Parquet.
 
     It has the items' original ids (numbers from 0 where items have none) in a column ``item``,
-    ``item_id``, ``itemID`` or ``id``, and any of ``title``, ``description``, ``link`` and
-    ``image``; others are not read.
+    ``item_id``, ``itemID``, ``parent_asin``, ``asin`` or ``id``, and any of ``title``,
+    ``description``, ``link`` and ``image``; others are not read.
 
     Returns:
         The columns of ``DETAILS`` that it has, as text or ``None``, by item id.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If it is Parquet, and pyarrow is not installed.
+        ImportError: If pyarrow is not installed.
         ValueError: If it is no such table.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no table of items {path}; correct 'items'")
-    try:
-        table = _read(path)
-    except (ValueError, OSError) as error:  # pandas' and Arrow's own are among them
-        raise ValueError(f"{path} cannot be read as a table of items: {error}") from error
-    ids = [name for name in _IDS if name in table]
+    table = read_table(path).to_pandas()
+    ids = [name for name in ID_COLUMNS if name in table]
     details = [name for name in DETAILS if name in table]
     if not ids or not details:
         raise ValueError(
-            f"{path} needs a column {' or '.join(_IDS)} and one of {', '.join(DETAILS)} "
+            f"{path} needs a column {' or '.join(ID_COLUMNS)} and one of {', '.join(DETAILS)} "
             f"(got {list(table)}); name its columns so"
         )
     item = table[ids[0]].astype("string")
@@ -59,17 +52,6 @@ def read_item_table(path: Path) -> pd.DataFrame:
     for name in {"link", "image"}.intersection(details):
         kept[name] = kept[name].where(kept[name].map(_is_web), None)
     return kept
-
-
-def _read(path: Path) -> pd.DataFrame:
-    if path.suffix == ".parquet":
-        require("pyarrow", extra="parquet", purpose="Reading Parquet")
-        return pd.read_parquet(path)
-    if path.suffix not in (".csv", ".tsv"):
-        raise ValueError("its name needs to end in .csv, .tsv or .parquet")
-    separator = "," if path.suffix == ".csv" else "\t"
-    # Ids such as 007 and NA are text.
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
 
 
 def _is_web(url: Any) -> bool:

@@ -8,15 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from mentor_pyg.dependencies import require
+from mentor_pyg.item_tables import ID_COLUMNS, read_table
 
 __all__ = ["ItemTable", "read_item_columns"]
-
-_IDS = ("item", "item_id", "itemID", "parent_asin", "asin", "id")
-_BLOCK = 2**26
-"""The most bytes of a row of text, which bounds memory: 64 MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +50,11 @@ def read_item_columns(path: Path, columns: Sequence[str], ids: Sequence[str]) ->
         ValueError: If it is no such table, lacks a column, has an item twice, or none of its
             items is one of the data folder.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no table of items {path}; correct --items")
-    table = _read(path)
-    names = [name for name in _IDS if name in table.column_names]
+    table = read_table(path)
+    names = [name for name in ID_COLUMNS if name in table.column_names]
     if not names:
         raise ValueError(
-            f"{path} needs a column of items, one of {', '.join(_IDS)} (it has "
+            f"{path} needs a column of items, one of {', '.join(ID_COLUMNS)} (it has "
             f"{table.column_names})"
         )
     if absent := [name for name in columns if name not in table.column_names]:
@@ -84,37 +78,3 @@ def read_item_columns(path: Path, columns: Sequence[str], ids: Sequence[str]) ->
                 of_items[place] = value
         values[name] = of_items
     return ItemTable(path=path, columns=values, unknown=len(places) - len(found))
-
-
-def _read(path: Path) -> Any:
-    arrow, csv, json_lines, parquet = (
-        cast(Any, require(name, extra="parquet", purpose="Reading a table of items"))
-        for name in ("pyarrow", "pyarrow.csv", "pyarrow.json", "pyarrow.parquet")
-    )
-    try:
-        if path.suffix == ".parquet":
-            return parquet.read_table(path)
-        if path.suffix in (".jsonl", ".json"):
-            options = json_lines.ReadOptions(block_size=_BLOCK)
-            return json_lines.read_json(path, read_options=options)
-        if path.suffix not in (".csv", ".tsv"):
-            raise ValueError("its name needs to end in .csv, .tsv, .jsonl or .parquet")
-        is_tsv = path.suffix == ".tsv"
-        with open(path, encoding="utf-8-sig") as file:
-            header = file.readline(_BLOCK).rstrip("\r\n").split("\t" if is_tsv else ",")
-        return csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(block_size=_BLOCK),
-            parse_options=csv.ParseOptions(
-                delimiter="\t" if is_tsv else ",",
-                quote_char=False if is_tsv else '"',
-                newlines_in_values=not is_tsv,
-            ),
-            convert_options=csv.ConvertOptions(
-                # Ids such as 007 and texts such as NA are text.
-                column_types={name.strip('"'): arrow.string() for name in header},
-                strings_can_be_null=False,
-            ),
-        )
-    except (arrow.ArrowInvalid, ValueError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a table of items: {error}") from error

@@ -62,7 +62,7 @@ def test_links_and_images_are_of_the_web(url: str, kept: bool, tmp_path: Path) -
         ("a.csv", "item,title\n1,x\n1,y\n", "the item '1' is there more than once"),
         ("a.csv", "", "cannot be read as a table of items"),
         ("a.csv", 'item,title\n1,"x\n', "cannot be read as a table of items"),
-        ("a.txt", "item,title\n", r"needs to end in \.csv, \.tsv or \.parquet"),
+        ("a.txt", "item,title\n", r"needs to end in \.csv, \.tsv, \.jsonl or"),
         ("a.parquet", "no", "cannot be read as a table of items"),
     ],
 )

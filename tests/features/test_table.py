@@ -39,15 +39,15 @@ def test_ids_of_digits_are_text(tmp_path: Path) -> None:
 
 def test_lines_break_within_quotes(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
-    path.write_text('id,title\na,"one\ntwo"\n')
-    assert read_item_columns(path, ["title"], IDS).columns["title"] == ["one\ntwo", None, None]
+    path.write_text('id,title\n007,"x ""y\n"""\na,"one\ntwo"\n\n')
+    assert read_item_columns(path, ["title"], IDS).columns["title"] == ["one\ntwo", 'x "y\n"', None]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
 def test_a_row_without_end_is_an_error_not_a_full_memory(
     tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mentor_pyg.features.table._BLOCK", 2**12)
+    monkeypatch.setattr("mentor_pyg.item_tables._BLOCK", 2**12)
     path, long = tmp_path / f"items{suffix}", "x" * 2**16
     text = json.dumps({"id": "a", "title": long})
     separator = "," if suffix == ".csv" else "\t"
@@ -65,6 +65,7 @@ def test_a_row_without_end_is_an_error_not_a_full_memory(
         ("id,title\nb,x\n", "none of the 1 rows of .* needs ids such as 'a'"),
         ("id,title\na,x\nb,x\na,y\n", "has the item 'a' 2 times; keep one row"),
         ("id,title\na,x,y\n", "cannot be read as a table"),
+        ('id,title\na,"x\n007,y\n', "a quote is not closed"),
         ("", "cannot be read as a table"),
     ],
 )
