@@ -101,10 +101,12 @@ def prepare(
         check_features(modality, Path(path), settings.items is not None)
     check_target(target, folder_names(name, settings.features), force)
     partial = target.with_name(f".{target.name}.partial")
-    open_partial(partial, settings.identity(paths))
+    extra = find_files([settings.items]) if settings.items else []
+    extra += [Path(path) for path in settings.features.values()]
+    open_partial(partial, settings.identity([*paths, *extra]))
     try:
         with open_database(partial / "work", settings.memory, settings.threads) as connection:
-            facts = _make(connection, paths, partial, name, settings, say)
+            facts = _make(connection, paths, extra, partial, name, settings, say)
         write_card(facts, settings.command(files, out), partial)
         shutil.rmtree(partial / "work")
         put_in_place(partial, target)
@@ -120,6 +122,7 @@ def prepare(
 def _make(
     connection: DuckDBPyConnection,
     paths: Sequence[Path],
+    extra: Sequence[Path],
     folder: Path,
     name: str,
     settings: Preparation,
@@ -145,7 +148,6 @@ def _make(
     say("files written")
     checks = check_written(connection, folder / f"{name}.inter", settings.split)
     say("files checked")
-    extra = [Path(path) for path in (settings.items, *settings.features.values()) if path]
     return Facts(
         name=name,
         settings=settings,

@@ -87,15 +87,14 @@ class Preparation(Config):
         return shlex.join(words)
 
     def identity(self, paths: Sequence[Path]) -> str:
-        """Return what tables come of: the files as they are, and the settings that matter."""
-        extra = [Path(path) for path in (self.items, *self.features.values()) if path]
+        """Return what tables come of: all files as they are, and the settings that matter."""
         files = [
-            [str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns]
-            for path in [*paths, *extra]
+            [str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths
         ]
         settings = {
             one.name: getattr(self, one.name)
             for one in fields(self)
             if one.name not in ("memory", "threads")
         }
-        return json.dumps({"version": __version__, "files": files, "settings": settings})
+        parts = {"version": __version__, "files": files, "settings": settings}
+        return json.dumps(parts, default=dict)
