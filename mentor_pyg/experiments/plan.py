@@ -240,6 +240,8 @@ def _names(values: Any) -> tuple[str, ...]:
 def _missing(values: Any) -> Mapping[str, Any]:
     found = _mapping("'missing'", values or {}, ("share", "by", "seed", "fill"))
     _gaps(found)  # Raises where one is wrong.
+    if found.get("share") == 1:
+        raise ValueError("'share' of 1 leaves no features; name the modalities in 'without'")
     return found
 
 

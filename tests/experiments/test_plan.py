@@ -134,6 +134,11 @@ def test_seeds_default_to_five(write_plan: Write) -> None:
         ),
         ("popularity: {}", "popularity: {without: visual}", "'without' needs a list of modalities"),
         ("popularity: {}", "popularity: {missing: {share: 2}}", "popularity: 'share' needs to be"),
+        (
+            "popularity: {}",
+            "popularity: {missing: {share: 1.0}}",
+            "name the modalities in 'without",
+        ),
         ("popularity: {}", "popularity: {missing: {rate: 1}}", r"'missing' has \['rate'\], but"),
         (
             "popularity: {}",
