@@ -15,7 +15,7 @@ VAGUE_NAMES = {"utils", "common", "helpers", "misc"}
 LAYERS = (
     ("typing", "version", "config", "page"),
     ("dependencies", "devices", "environment", "files", "interrupts"),
-    ("graph",),
+    ("graph", "item_tables"),
     ("data",),
     ("ops",),
     ("losses",),
