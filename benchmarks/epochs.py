@@ -6,13 +6,12 @@ python benchmarks/epochs.py --plan benchmarks/comparisons/tiktok.yaml
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import resource
-import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -39,13 +38,13 @@ _KINDS = {
 """Per kind of work that a method cannot do without, how the names of its operations start."""
 
 
-def epoch(name: str, folder: str, entry: Entry, threads: int) -> dict[str, float]:
+def epoch(folder: str, entry: Entry, threads: int) -> dict[str, float]:
     """Return seconds and MiB of an epoch, and the seconds of each kind of work in it."""
     torch.set_num_threads(threads)
     data = InteractionFolder(folder)[0]
     config = TrainingConfig.from_dict({"device": "cpu", **entry.training})
     model = build_model(entry.model, data, entry.settings)
-    assert isinstance(model, Recommender), f"{name} has no epochs"
+    assert isinstance(model, Recommender)
     data = model.transform(model.config)(data)
     inputs = model.prepare(data)
     step = Step(model.objectives(), config.lr)
@@ -54,26 +53,22 @@ def epoch(name: str, folder: str, entry: Entry, threads: int) -> dict[str, float
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model.train()
 
-    def run(number: int, most: int) -> int:
+    def run(number: int) -> None:
         batches.set_epoch(number)
         drawn = model.resample(inputs, number, generator.manual_seed(number))
-        taken = 0
-        for taken, batch in enumerate(batches, start=1):
+        for batch in batches:
             step(drawn, batch)
-            if taken == most:
-                break
-        return taken
 
-    steps = run(0, len(batches))
+    run(0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
     for number in range(1, _EPOCHS + 1):
         start = time.perf_counter()
-        run(number, steps)
+        run(number)
         seconds.append(time.perf_counter() - start)
     found = {"seconds": median(seconds), "peak": (peak - before) / 1024}
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        run(_EPOCHS + 1, steps)
+        run(_EPOCHS + 1)
     times = {row.key: row.self_cpu_time_total / 1e6 for row in profiler.key_averages()}
     total = sum(times.values())
     for kind, starts in _KINDS.items():
@@ -82,22 +77,10 @@ def epoch(name: str, folder: str, entry: Entry, threads: int) -> dict[str, float
     return found
 
 
-def _serve(out: Path, name: str, folder: str, entry: Entry, threads: int) -> None:
-    out.write_text(json.dumps(epoch(name, folder, entry, threads)))
-
-
-def measured(name: str, folder: str, entry: Entry, threads: int) -> dict[str, float]:
+def measured(folder: str, entry: Entry, threads: int) -> dict[str, float]:
     """Return :func:`epoch` of a process of its own."""
-    with tempfile.TemporaryDirectory() as temporary:
-        out = Path(temporary) / "found.json"
-        args = (out, name, folder, entry, threads)
-        process = multiprocessing.get_context("spawn").Process(target=_serve, args=args)
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise RuntimeError(f"{name}: the process ended with {process.exitcode}")
-        found: dict[str, float] = json.loads(out.read_text())
-    return found
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(epoch, folder, entry, threads).result()
 
 
 def table(results: Mapping[str, Mapping[str, float]], base: str) -> list[str]:
@@ -137,14 +120,12 @@ def main() -> None:
         has_epochs = issubclass(find_model(entry.model), Recommender) and entry.base is None
         like_base = entry.training == plan.models[args.base].training
         if has_epochs and like_base and (args.only is None or name in (args.base, *args.only)):
-            results[name] = measured(name, plan.data[data], entry, args.threads)
+            results[name] = measured(plan.data[data], entry, args.threads)
             print(f"{name}: {results[name]['seconds']:.2f} s", flush=True)
     about = [f"- {key}: {value}" for key, value in describe("cpu", args.threads).items()]
     about += [
         f"- load average before: {load:.1f}",
         f"- {args.plan}: the median of {_EPOCHS} epochs",
-    ]
-    about += [
         "",
         "Dense and sparse products, and scores of all pairs in ranking losses and contrasts, are "
         "the method's own. *At most* is twice LightGCN's epoch and what the model has of them "

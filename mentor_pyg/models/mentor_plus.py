@@ -36,8 +36,8 @@ __all__ = ["MENTORPlus", "MENTORPlusConfig"]
 class MENTORPlusConfig(ModelConfig):
     """Settings of :class:`MENTORPlus`, with the values that validation chose on TikTok.
 
-    It is meant to be trained in batches of users, by ``TrainingConfig(batches="users",
-    batch_size=512)``.
+    They are those of embeddings 64 wide. The model is meant to be trained in batches of users, by
+    ``TrainingConfig(batches="users", batch_size=512)``.
     """
 
     ranking_loss: Literal["bpr", "softmax"] = "softmax"

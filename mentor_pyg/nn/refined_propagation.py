@@ -1,5 +1,6 @@
 """Several layers of propagation, each weighed by how close it stays to the input."""
 
+from functools import reduce
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ class RefinedPropagation(InteractionConv):
         \mathbf{h} = \sum_{l=1}^{L} \mathbf{h}^{(l)}
 
     The input :math:`\mathbf{h}^{(0)}` is no part of the sum. Nodes without edges get zeros.
+    There is no second derivative.
 
     Args:
         num_layers: The number of layers :math:`L`, 1 at least.
@@ -53,20 +55,20 @@ class RefinedPropagation(InteractionConv):
         """Return the sum of the refined layers."""
         h = x = check_one_graph(x, "RefinedPropagation")
         length = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True).clamp_(min=_EPS)
-        total = None
+        layers = []
         for _ in range(self.num_layers):
             h = super().forward(h, edge_index, edge_weight)
             h = _Refine.apply(h, x, length)  # type: ignore[no-untyped-call]
-            total = h if total is None else total + h
-        assert total is not None
-        return total
+            layers.append(h)
+        out: Tensor = reduce(torch.add, layers)
+        return out
 
     def __repr__(self) -> str:
         return f"RefinedPropagation(num_layers={self.num_layers}, backend={self.backend!r})"
 
 
 class _Refine(torch.autograd.Function):
-    """``cosine_similarity(h, x) * h``: a third of the passes over memory that autograd takes."""
+    """``cosine_similarity(h, x) * h``: in fewer passes over memory than autograd takes."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, x: Tensor, length_x: Tensor) -> Tensor:

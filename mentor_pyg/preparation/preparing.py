@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,21 +101,21 @@ def prepare(
     for modality, path in settings.features.items():
         check_features(modality, Path(path), settings.items is not None)
     check_target(target, folder_names(name, settings.features), force)
-    partial = target.with_name(f".{target.name}.partial")
+    unfinished = target.with_name(f".{target.name}.partial")
     extra = find_files([settings.items]) if settings.items else []
     extra += [Path(path) for path in settings.features.values()]
-    open_partial(partial, settings.identity([*paths, *extra]))
+    open_partial(unfinished, settings.identity([*paths, *extra]))
     try:
-        with open_database(partial / "work", settings.memory, settings.threads) as connection:
-            facts = _make(connection, paths, extra, partial, name, settings, say)
-        write_card(facts, settings.command(files, out), partial)
-        shutil.rmtree(partial / "work")
-        put_in_place(partial, target)
+        with open_database(unfinished / "work", settings.memory, settings.threads) as connection:
+            facts = _make(connection, paths, extra, unfinished, name, settings, say)
+        write_card(facts, settings.command(files, out), unfinished)
+        shutil.rmtree(unfinished / "work")
+        put_in_place(unfinished, target)
     except KeyboardInterrupt:
-        say(f"what is done is kept in {partial}; the same command goes on from there")
+        say(f"what is done is kept in {unfinished}; the same command goes on from there")
         raise
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return Prepared(folder=target, steps=facts.steps, malformed=facts.malformed)
 
@@ -174,6 +175,11 @@ def _read(
     )
     malformed: list[Malformed] = []
     shown: dict[str, str] = {}
+
+    def read(source: Source, columns: dict[str, str]) -> list[Any]:
+        found = read_interactions(connection, source, columns)
+        return [[one.line, one.reason] for one in found]
+
     for source in sources:
         columns = choose_columns(source, asked, KNOWN_COLUMNS, required)
         if columns != shown:
@@ -183,12 +189,7 @@ def _read(
             )
             stages.say(f"columns of {source.path}: {', '.join(roles)}")
         shown = columns
-
-        def read(source: Source = source, columns: dict[str, str] = columns) -> list[Any]:
-            found = read_interactions(connection, source, columns)
-            return [[one.line, one.reason] for one in found]
-
-        found = stages.run(f"reading {source.path}", read)
+        found = stages.run(f"reading {source.path}", partial(read, source, columns))
         malformed += [Malformed(source.path, *one) for one in found]
     return malformed, shown
 
