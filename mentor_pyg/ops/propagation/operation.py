@@ -91,6 +91,11 @@ def edge_dots(
             f"[{adjacency.num_sources}, d] (got {list(at_target.shape)} and "
             f"{list(at_source.shape)})"
         )
+    if at_target.device != at_source.device:  # Kernels would read it by its address.
+        raise ValueError(
+            f"'at_target' needs to be on the device of 'at_source', {at_source.device} (got "
+            f"{at_target.device}); move one of them with .to(...)"
+        )
     return row_dots(chosen, edges, at_target, at_source)
 
 

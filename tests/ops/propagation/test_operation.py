@@ -257,3 +257,9 @@ def test_edge_dots_refuse_rows_that_do_not_fit() -> None:
     message = r"need the shapes \[2, d\] and \[3, d\] \(got \[3, 4\] and \[3, 4\]\)"
     with pytest.raises(ValueError, match=message):
         edge_dots(adjacency, torch.ones(3, 4), torch.ones(3, 4))
+
+
+def test_edge_dots_refuse_rows_on_two_devices() -> None:
+    adjacency = Adjacency.from_edge_index(torch.tensor([[0], [1]]), num_nodes=(3, 2))
+    with pytest.raises(ValueError, match=r"on the device of 'at_source', cpu \(got meta\)"):
+        edge_dots(adjacency, torch.ones(2, 4, device="meta"), torch.ones(3, 4))
