@@ -21,6 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mentor_pyg.datasets import InteractionFolder
 from mentor_pyg.experiments.plan import Entry, read_plan
+from mentor_pyg.memory import PeakMemory, keep_freed_memory
 from mentor_pyg.models import Recommender, build_model
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.models.step import Step
@@ -41,6 +42,7 @@ _KINDS = {
 def epoch(folder: str, entry: Entry, threads: int) -> dict[str, float]:
     """Return seconds and MiB of an epoch, and the seconds of each kind of work in it."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     data = InteractionFolder(folder)[0]
     config = TrainingConfig.from_dict({"device": "cpu", **entry.training})
     model = build_model(entry.model, data, entry.settings)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import math
 import re
 import statistics
@@ -16,7 +13,7 @@ from typing import Any
 import torch
 from cases import CannotRunError, Case, Setting, Work
 
-from mentor_pyg.environment import PeakMemory
+from mentor_pyg.memory import PeakMemory
 
 __all__ = ["Row", "measure", "refuse_beyond_memory", "seconds_of"]
 
@@ -128,7 +125,7 @@ def _first_call(function: Callable[[], object], device: str) -> tuple[Row, float
         seconds = seconds_of(call, device)
         peak: float | None = torch.cuda.max_memory_allocated() / 2**20
     else:
-        memory = _peak_memory()
+        memory = PeakMemory()
         held = memory.before
         seconds = seconds_of(call, device)
         peak = memory.read()
@@ -154,15 +151,6 @@ def _samples(
         times.append(seconds_of(function, setting.device, calls))
         spent += calls * times[-1]
     return calls, times
-
-
-def _peak_memory() -> PeakMemory:
-    """Let the peak of resident memory start anew."""
-    gc.collect()
-    # What preparing has freed goes back to the system, or the call would reuse it uncounted.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-    return PeakMemory()
 
 
 def _trace(work: Work, setting: Setting, name: str) -> str:

@@ -14,7 +14,7 @@ VAGUE_NAMES = {"utils", "common", "helpers", "misc"}
 # Lowest first. A part may import from lower layers and from itself, not from its neighbours.
 LAYERS = (
     ("typing", "version", "config", "page"),
-    ("dependencies", "devices", "environment", "files", "interrupts"),
+    ("dependencies", "devices", "environment", "files", "interrupts", "memory"),
     ("graph", "item_tables"),
     ("data",),
     ("ops",),

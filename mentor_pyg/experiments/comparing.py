@@ -21,12 +21,12 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import Scorer, fingerprint, modalities
 from mentor_pyg.datasets.sources import read_source
-from mentor_pyg.environment import PeakMemory
 from mentor_pyg.evaluation import full_ranking, items_by_popularity, recall_by_item_group
 from mentor_pyg.evaluation.ranking import measured
 from mentor_pyg.experiments.plan import Entry, Plan
 from mentor_pyg.experiments.searching import chosen_settings
 from mentor_pyg.files import load_checked, replaced_whole, save_checked
+from mentor_pyg.memory import PeakMemory
 from mentor_pyg.models import FittedModel, Model, load_model
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import Fit, TrainingConfig, train

@@ -6,9 +6,9 @@ import math
 from typing import Literal, TypeAlias, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from mentor_pyg.ops import unit_rows
 from mentor_pyg.ops.contrast import CONTRAST_BACKENDS
 from mentor_pyg.typing import Precision
 
@@ -121,14 +121,14 @@ def softmax_loss(
         dtype = torch.promote_types(torch.promote_types(query.dtype, table.dtype), torch.float32)
         query, table = query.to(dtype), table.to(dtype)
         name = CONTRAST_BACKENDS.choose(backend, query.device, query, precision, detail=detail)
-        unit_rows = similarity == "cosine"
-        if unit_rows:
-            query, table = F.normalize(query), F.normalize(table)
+        has_unit_rows = similarity == "cosine"
+        if has_unit_rows:
+            query, table = unit_rows(query), unit_rows(table)
         if isinstance(temperature, Tensor):
             # Of unknown size: the scaling is taken out, and differentiated like any other.
-            query, temperature, unit_rows = query / temperature, 1.0, False
+            query, temperature, has_unit_rows = query / temperature, 1.0, False
         return CONTRAST_BACKENDS[name].cross_entropy(
-            query, table, target, row, left_out, temperature, precision, unit_rows
+            query, table, target, row, left_out, temperature, precision, has_unit_rows
         )
 
 

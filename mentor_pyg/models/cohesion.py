@@ -23,7 +23,7 @@ from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.models.user_graph import aggregation, co_occurrence, drawn_multiplicity
 from mentor_pyg.nn import ItemSemanticConv, ModalityEncoder, RefinedPropagation
-from mentor_pyg.ops import propagate
+from mentor_pyg.ops import propagate, unit_rows
 from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
@@ -183,7 +183,7 @@ class COHESION(Recommender):
             assert isinstance(encoder, ModalityEncoder)
             item = encoder.items(inputs.features.get(view, ids), inputs.present.get(view))
             item = ((item.square() + ids.square()) / 2 + _EPS).sqrt()
-            views.append(F.normalize(torch.cat([encoder.user_preference, item])))
+            views.append(unit_rows(torch.cat([encoder.user_preference, item])))
         return torch.stack(views)
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:

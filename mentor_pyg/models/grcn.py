@@ -18,7 +18,7 @@ from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import batch_mean_squares, ranking_terms
 from mentor_pyg.models.registry import register
-from mentor_pyg.ops import edge_dots, propagate, propagate_layers
+from mentor_pyg.ops import edge_dots, propagate, propagate_layers, unit_rows
 from mentor_pyg.typing import Modality
 
 __all__ = ["GRCN", "GRCNConfig"]
@@ -127,7 +127,7 @@ class GRCN(EmbeddingRecommender):
             views[modality] = x + propagate(graph, x, self.config.backend)
             attentions.append(graph.weight)
         graph = self.refined(inputs, torch.stack(attentions, dim=1))
-        ids = F.normalize(self.ids)
+        ids = unit_rows(self.ids)
         ids = propagate_layers(graph, ids, self.config.num_layers, backend=self.config.backend)
         nodes = {FUSED: torch.cat([ids, *views.values()], dim=1), ID: ids, **views}
         return Representations.from_nodes(nodes, self.num_users)
@@ -147,10 +147,10 @@ class GRCN(EmbeddingRecommender):
         item = F.leaky_relu(self.projections[modality](inputs.features[modality]))
         if modality in inputs.present:
             item = item * inputs.present[modality].unsqueeze(-1)
-        item, user = F.normalize(item), F.normalize(self.user_preference[modality])
+        item, user = unit_rows(item), unit_rows(self.user_preference[modality])
         for _ in range(self.config.num_routing):
             graph = attention(inputs.graphs["user"], user, item, self.config.backend)
-            user = F.normalize(user + propagate(graph, item, self.config.backend))
+            user = unit_rows(user + propagate(graph, item, self.config.backend))
         return torch.cat([user, item])
 
     def refined(self, inputs: Inputs, attentions: Tensor) -> Adjacency:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
@@ -21,7 +20,7 @@ from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation
-from mentor_pyg.ops import edge_dots, propagate
+from mentor_pyg.ops import edge_dots, propagate, unit_rows
 from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality
 
@@ -146,7 +145,7 @@ class LATTICE(EmbeddingRecommender):
         x = self.ids
         x = self.propagation(x, inputs.graphs["interaction"])
         user, item = x.split([self.num_users, self.num_items])
-        fused = item + F.normalize(self.item_graph_layers(inputs))
+        fused = item + unit_rows(self.item_graph_layers(inputs))
         return Representations({FUSED: user, ID: user}, {FUSED: fused, ID: item})
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
@@ -193,7 +192,7 @@ class LATTICE(EmbeddingRecommender):
         pairs = inputs.graphs.get(f"learned/{modality}")
         if pairs is None:
             pairs = self.neighbours(inputs, modality)
-        x = F.normalize(self.transforms[modality](inputs.features[modality]))
+        x = unit_rows(self.transforms[modality](inputs.features[modality]))
         return pairs.with_weight(edge_dots(pairs, x, x, self.config.backend))
 
     def item_modality_weight(self, inputs: Inputs) -> dict[Modality, Tensor]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
@@ -25,7 +24,7 @@ from mentor_pyg.models.pruned_inputs import pruned_inputs
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation, ModalityProjection
-from mentor_pyg.ops import propagate
+from mentor_pyg.ops import propagate, unit_rows
 from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
@@ -151,7 +150,7 @@ class MENTORPlus(EmbeddingRecommender):
         """Return the ids and projected features of all items ``[num_items, d]``."""
         x: Tensor = self.item_embedding
         for modality, projection in self.projections.items():
-            features = F.normalize(inputs.features[modality])
+            features = unit_rows(inputs.features[modality])
             x = x + projection(features, inputs.present.get(modality))
         return x
 

@@ -20,7 +20,7 @@ from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import batch_mean_squares, ranking_terms
 from mentor_pyg.models.registry import register
-from mentor_pyg.ops import propagate
+from mentor_pyg.ops import propagate, unit_rows
 from mentor_pyg.typing import Modality
 
 __all__ = ["MMGCN", "MMGCNConfig"]
@@ -180,7 +180,7 @@ class MMGCN(EmbeddingRecommender):
             item = self.projections[modality](item)
         if modality in inputs.present:
             item = item * inputs.present[modality].unsqueeze(-1)
-        x = F.normalize(torch.cat([self.user_preference[modality], item]))
+        x = unit_rows(torch.cat([self.user_preference[modality], item]))
         ids = self.ids
         for layer in cast(nn.ModuleList, self.layers[modality]):
             x = layer(x, ids, inputs.graphs["interaction"])

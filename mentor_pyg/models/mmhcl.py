@@ -23,7 +23,7 @@ from mentor_pyg.models.modalities import check_modalities, similar_items
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation
-from mentor_pyg.ops import propagate
+from mentor_pyg.ops import propagate, unit_rows
 from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality
 
@@ -187,7 +187,7 @@ class MMHCL(EmbeddingRecommender):
         behaviour = self.ids
         behaviour = self.propagation(behaviour, inputs.graphs["interaction"])
         hypergraph = torch.cat([self.user_layers(inputs), self.item_layers(inputs)])
-        fused = behaviour + F.normalize(hypergraph)
+        fused = behaviour + unit_rows(hypergraph)
         nodes = {FUSED: fused, ID: behaviour, "hypergraph": hypergraph}
         return Representations.from_nodes(nodes, self.num_users)
 

@@ -24,7 +24,7 @@ from mentor_pyg.models.objective import Objective
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import CrossModalAttention, RelationCritic
-from mentor_pyg.ops import propagate, rank_items
+from mentor_pyg.ops import propagate, rank_items, unit_rows
 from mentor_pyg.typing import Modality
 
 __all__ = ["MMSSL", "MMSSLConfig"]
@@ -309,7 +309,7 @@ class MMSSL(EmbeddingRecommender):
             return torch.stack([propagate(graph, x, config.backend) for graph in graphs])
 
         ids = related("user", self.item_embedding), related("item", self.user_embedding)
-        mixed = [F.normalize(self.attention(x)) for x in ids]
+        mixed = [unit_rows(self.attention(x)) for x in ids]
         user = self.user_embedding + config.attention_weight * mixed[0]
         item = self.item_embedding + config.attention_weight * mixed[1]
         layers = [(user, item)]
@@ -322,7 +322,7 @@ class MMSSL(EmbeddingRecommender):
             layers.append((user, item))
         sides = []
         for side, states in enumerate(zip(*layers, strict=True)):
-            features = torch.stack([F.normalize(x[side]) for x in views.values()]).sum(dim=0)
+            features = torch.stack([unit_rows(x[side]) for x in views.values()]).sum(dim=0)
             sides.append(torch.stack(states).mean(dim=0) + config.modality_weight * features)
         reps = Representations(
             {FUSED: sides[0], **{m: x[0] for m, x in views.items()}},

@@ -26,7 +26,7 @@ from mentor_pyg.models.pruned_inputs import pruned_inputs
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation
-from mentor_pyg.ops import propagate
+from mentor_pyg.ops import propagate, unit_rows
 from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
@@ -204,7 +204,7 @@ class PGL(Recommender):
         """Return all modalities of the items side by side ``[num_items, modalities * d]``."""
         items = []
         for modality, projection in self.projections.items():
-            item = F.normalize(projection(inputs.features[modality]))
+            item = unit_rows(projection(inputs.features[modality]))
             if modality in inputs.present:
                 item = item * inputs.present[modality].unsqueeze(-1)
             items.append(item)

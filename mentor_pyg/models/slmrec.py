@@ -22,7 +22,7 @@ from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation
-from mentor_pyg.ops import propagate
+from mentor_pyg.ops import propagate, unit_rows
 
 __all__ = ["SLMRec", "SLMRecConfig"]
 
@@ -178,7 +178,7 @@ class SLMRec(EmbeddingRecommender):
         """
         items: list[Tensor] = [self.item_embedding]
         for modality, projection in self.projections.items():
-            item = projection(F.normalize(inputs.features[modality]))
+            item = projection(unit_rows(inputs.features[modality]))
             if modality in inputs.present:
                 item = item * inputs.present[modality].unsqueeze(-1)
             items.append(item)

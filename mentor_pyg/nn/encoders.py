@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mentor_pyg.ops import unit_rows
+
 __all__ = ["ModalityEncoder", "encode_together"]
 
 
@@ -55,7 +57,7 @@ class ModalityEncoder(nn.Module):
         return self._items(self.hidden(x), present)
 
     def _from_hidden(self, hidden: Tensor, present: Tensor | None) -> Tensor:
-        return F.normalize(torch.cat([self.user_preference, self._items(hidden, present)]))
+        return unit_rows(torch.cat([self.user_preference, self._items(hidden, present)]))
 
     def _items(self, hidden: Tensor, present: Tensor | None) -> Tensor:
         item: Tensor = self.output(F.leaky_relu(hidden))

@@ -13,6 +13,7 @@ from mentor_pyg.ops.propagation import (
 )
 from mentor_pyg.ops.ranking import rank_items, recommend_items, seen_items, user_ids
 from mentor_pyg.ops.uniform import uniform_like
+from mentor_pyg.ops.rows import unit_rows
 
 __all__ = [
     "BACKENDS",
@@ -28,5 +29,6 @@ __all__ = [
     "recommend_items",
     "seen_items",
     "uniform_like",
+    "unit_rows",
     "user_ids",
 ]

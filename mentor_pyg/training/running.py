@@ -20,6 +20,7 @@ from mentor_pyg.data import Batch, Inputs, edge_label_index, fingerprint, valida
 from mentor_pyg.devices import resolve_device
 from mentor_pyg.environment import describe_environment
 from mentor_pyg.interrupts import interruptible
+from mentor_pyg.memory import keep_freed_memory
 from mentor_pyg.models import Draws, Model, Popularity, Recommender, build_model, save_model
 from mentor_pyg.ops import choose_backend
 from mentor_pyg.sampling import BATCHES
@@ -50,6 +51,8 @@ def train(
 
     A model without gradients is fitted instead, once, which counts as epoch 1; of ``config``,
     only ``k`` and ``device`` matter to it.
+
+    The process keeps what it frees from then on, see ``mentor_pyg/memory.py``.
 
     If ``out`` holds an interrupted run of the same settings, that run goes on; so does a finished
     one, if it is given more epochs or patience.
@@ -82,6 +85,7 @@ def train(
     start = time.perf_counter()
     config = config or TrainingConfig()
     validate_data(data)
+    keep_freed_memory()
     torch.manual_seed(config.seed)
     if not isinstance(model, Model):
         model = build_model(model, data, settings)

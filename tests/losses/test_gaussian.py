@@ -61,9 +61,18 @@ def test_means_and_variances_count_apart() -> None:
 
 
 @pytest.mark.parametrize("statistics", ["dimension", "scalar"])
-def test_gradient(statistics: Statistics) -> None:
-    a, b = torch.randn(2, 6, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda a, b: aligned(a, b, statistics), (a, b))
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize("mask", [None, torch.arange(6) != 2])
+def test_gradient(statistics: Statistics, copies: int, mask: Tensor | None) -> None:
+    x = 1 + torch.randn(6, 3, dtype=torch.float64)
+
+    def found(x: Tensor) -> Tensor:
+        mean, variance = moments(x, statistics, copies, mask)
+        return (mean * variance).sum()
+
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(found, x)
+    assert torch.autograd.gradgradcheck(found, x)
 
 
 def test_moments_do_not_depend_on_the_number_of_threads() -> None:

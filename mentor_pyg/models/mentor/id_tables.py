@@ -1,8 +1,9 @@
 """The ID view as it stands in its tables."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mentor_pyg.ops import unit_rows
 
 __all__ = ["IDTables"]
 
@@ -30,4 +31,4 @@ class IDTables(nn.Module):
 
     def forward(self, item: Tensor) -> Tensor:
         """Return users and items as rows of unit length."""
-        return F.normalize(torch.cat([self.user_preference, item]))
+        return unit_rows(torch.cat([self.user_preference, item]))

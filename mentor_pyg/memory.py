@@ -1,0 +1,57 @@
+"""The memory of this process: its peak, and what becomes of what is freed."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["PeakMemory", "keep_freed_memory"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # As in glibc's malloc.h.
+_LARGEST_HELD = 32 * 2**20
+"""The most bytes of an array that glibc takes from its heap: its own bound."""
+
+
+class PeakMemory:
+    """The most resident memory of this process since it was made, where the system keeps one.
+
+    What was freed before goes back to the system first, or it would be used again uncounted.
+
+    Attributes:
+        before: What was resident then, in MiB; ``None`` where the system keeps no peak.
+    """
+
+    def __init__(self) -> None:
+        self.before: float | None = None
+        gc.collect()
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        with suppress(OSError):  # It is Linux's.
+            Path("/proc/self/clear_refs").write_text("5")
+            self.before = _status_mib("VmRSS")
+
+    def read(self) -> float | None:
+        """Return the peak in MiB; ``None`` where there is none to be had."""
+        return None if self.before is None else _status_mib("VmHWM")
+
+
+def keep_freed_memory() -> None:
+    """Have the process keep what it frees, where its C library is glibc.
+
+    A training step frees what the next one allocates. Handed back to the system in between, every
+    page of it is fetched and cleared anew, which takes a tenth to a quarter of a step on a CPU.
+    """
+    if sys.platform != "linux":
+        return
+    with suppress(AttributeError):  # Other C libraries have no such call.
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_HELD)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _status_mib(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))

@@ -1,0 +1,51 @@
+"""Rows scaled to unit length."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["unit_rows"]
+
+_EPS = 1e-12
+"""The least length that rows are divided by, as in :func:`torch.nn.functional.normalize`."""
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    r"""Return :math:`\mathbf{x}_i / \max(\lVert \mathbf{x}_i \rVert_2, 10^{-12})`.
+
+    It is ``F.normalize(x, dim=-1)`` with a gradient that takes a third of the passes over memory.
+
+    Args:
+        x: The rows ``[..., d]``; rows of zeros stay zeros.
+
+    Examples:
+        >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
+    unit: Tensor = _UnitRows.apply(x)[0]  # type: ignore[no-untyped-call]
+    return unit
+
+
+class _UnitRows(torch.autograd.Function):
+    """Unit rows and their lengths before ``[..., 1]``, which second derivatives hang on."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        unit = x / length.clamp(min=_EPS)
+        ctx.save_for_backward(unit, length)
+        ctx.set_materialize_grads(False)
+        return unit, length
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None, grad_length: Tensor | None) -> Tensor | None:
+        unit, length = ctx.saved_tensors
+        out = None if grad_length is None else grad_length * unit
+        if grad is not None:
+            along = torch.linalg.vecdot(grad, unit).unsqueeze(-1)
+            along = along.masked_fill(length <= _EPS, 0.0)  # These rows are scaled by a constant.
+            across = torch.addcmul(grad, unit, along, value=-1).div_(length.clamp(min=_EPS))
+            out = across if out is None else across + out
+        return out

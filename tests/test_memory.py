@@ -1,0 +1,52 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mentor_pyg import memory as memory_module
+from mentor_pyg.memory import PeakMemory
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_the_peak_is_of_what_came_since() -> None:
+    held = torch.ones(2**25)  # 128 MiB that come and go before.
+    del held
+    memory = PeakMemory()
+    before, quiet = memory.before, memory.read()
+    assert before is not None and quiet is not None and quiet < before + 32
+    more = torch.ones(2**25)
+    del more
+    peak = memory.read()
+    assert peak is not None and peak >= before + 120
+
+
+def test_where_the_system_keeps_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory_module, "Path", lambda _: tmp_path / "absent" / "clear_refs")
+    memory = PeakMemory()
+    assert (memory.before, memory.read()) == (None, None)
+
+
+FAULTS = """
+import resource, sys
+from mentor_pyg.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    held = [bytearray(24 * 2**20) for _ in range(4)]
+    del held
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is glibc's")
+def test_what_is_freed_is_kept() -> None:
+    """And was not kept before, or there would be nothing to gain."""
+    command = [sys.executable, "-c", FAULTS]
+    keep, give = (
+        int(subprocess.run([*command, how], capture_output=True, check=True, text=True).stdout)
+        for how in ("keep", "give")
+    )
+    assert keep < 100 < give
