@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mentor_pyg.datasets import InteractionFolder
 from mentor_pyg.experiments.plan import Entry, read_plan
-from mentor_pyg.memory import PeakMemory, keep_freed_memory
+from mentor_pyg.memory import keep_freed_memory
 from mentor_pyg.models import Recommender, build_model
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.models.step import Step

@@ -120,13 +120,14 @@ class GRCN(EmbeddingRecommender):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the views ``"fused"``, ``"id"`` over the refined graph, and every modality."""
-        views, attentions = {}, []
+        views, odds, totals = {}, [], []
         for modality in self.sizes.channels:
             x = self.routed(inputs, modality)
-            graph = attention(inputs.graphs["interaction"], x, x, self.config.backend)
-            views[modality] = x + propagate(graph, x, self.config.backend)
-            attentions.append(graph.weight)
-        graph = self.refined(inputs, torch.stack(attentions, dim=1))
+            graph, total = softmax_odds(inputs.graphs["interaction"], x, x, self.config.backend)
+            views[modality] = x + propagate(graph, x, self.config.backend) / total
+            odds.append(graph.weight)
+            totals.append(total)
+        graph = self.refined(inputs, torch.stack(odds, dim=1), torch.cat(totals, dim=1))
         ids = unit_rows(self.ids)
         ids = propagate_layers(graph, ids, self.config.num_layers, backend=self.config.backend)
         nodes = {FUSED: torch.cat([ids, *views.values()], dim=1), ID: ids, **views}
@@ -149,30 +150,34 @@ class GRCN(EmbeddingRecommender):
             item = item * inputs.present[modality].unsqueeze(-1)
         item, user = unit_rows(item), unit_rows(self.user_preference[modality])
         for _ in range(self.config.num_routing):
-            graph = attention(inputs.graphs["user"], user, item, self.config.backend)
-            user = unit_rows(user + propagate(graph, item, self.config.backend))
+            graph, total = softmax_odds(inputs.graphs["user"], user, item, self.config.backend)
+            user = unit_rows(user + propagate(graph, item, self.config.backend) / total)
         return torch.cat([user, item])
 
-    def refined(self, inputs: Inputs, attentions: Tensor) -> Adjacency:
+    def refined(self, inputs: Inputs, odds: Tensor, totals: Tensor) -> Adjacency:
         """Return the interactions as far as a modality bears them out.
 
         Args:
             inputs: The inputs.
-            attentions: What every edge weighs in every modality ``[num_edges, modalities]``.
+            odds: The odds of every edge in every modality ``[num_edges, modalities]``.
+            totals: Their sums at every node ``[num_users + num_items, modalities]``.
         """
         graph = inputs.graphs["interaction"]
-        weight = attentions * F.embedding(graph.col, self.confidence)
+        # Not by indexing, whose backward adds up in any order where there are several threads.
+        weight = odds / F.embedding(graph.target, totals) * F.embedding(graph.col, self.confidence)
         return graph.with_weight(weight.max(dim=1).values.relu())
 
 
-def attention(
+def softmax_odds(
     adjacency: Adjacency, at_target: Tensor, at_source: Tensor, backend: str
-) -> Adjacency:
-    """Return the edges with a softmax of dot products over every target's neighbours as weights.
+) -> tuple[Adjacency, Tensor]:
+    """Return the edges weighed by a softmax of dot products over every target's neighbours.
 
-    Rows have at most unit length, so that nothing overflows.
+    The softmax is left as it is before the division: exponentials as weights, and their sums
+    ``[num_targets, 1]``, which a sum of messages is divided by once rather than each of them.
+    Rows have at most unit length, so that nothing overflows, and targets without neighbours
+    divide by one.
     """
     odds = adjacency.with_weight(edge_dots(adjacency, at_target, at_source, backend).exp())
     total = propagate(odds, at_source.new_ones(adjacency.num_sources, 1), backend)
-    # Not by indexing, whose backward adds up in any order where there are several threads.
-    return odds.with_weight(odds.weight / F.embedding(odds.target, total).squeeze(-1))
+    return odds, total.where(total > 0, 1.0)

@@ -24,7 +24,7 @@ from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import BehaviourAwareFusion, LayeredPropagation, PurifiedViews
-from mentor_pyg.ops import add_noise
+from mentor_pyg.ops import add_noise, nonzero_rows
 from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality
 
@@ -237,7 +237,7 @@ class GUME(EmbeddingRecommender):
             views: What :meth:`modality_views` gave.
         """
         items = views[:, self.num_users :]
-        held = (items != 0).any(dim=-1, keepdim=True).sum(dim=0)
+        held = nonzero_rows(items).sum(dim=0)
         nodes = torch.cat([self.extended_user, items.sum(dim=0) / held.clamp(min=1)])
         out: Tensor = self.propagation(nodes, inputs.graphs["interaction"])
         return out
@@ -248,7 +248,7 @@ class GUME(EmbeddingRecommender):
         Args:
             views: What :meth:`modality_views` gave; rows of zeros take no part.
         """
-        summaries = [moments(x, "scalar", mask=(x != 0).any(dim=-1)) for x in views]
+        summaries = [moments(x, "scalar", mask=nonzero_rows(x).squeeze(-1)) for x in views]
         losses = [gaussian_alignment_loss(a, b) for a, b in itertools.combinations(summaries, 2)]
         return torch.stack(losses).sum() if losses else views.new_zeros(())
 

@@ -20,7 +20,7 @@ from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation
-from mentor_pyg.ops import edge_dots, propagate, unit_rows
+from mentor_pyg.ops import edge_dots, propagate, sum_of_products, unit_rows
 from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality
 
@@ -214,5 +214,5 @@ def _weighted_sum(
     backend: str,
 ) -> Tensor:
     """Return what the modalities' graphs make of ``x``, weighed item by item and added up."""
-    parts = [weights[m] * propagate(graph, x, backend) for m, graph in graphs.items()]
-    return torch.stack(parts).sum(dim=0)
+    parts = (propagate(graph, x, backend) for graph in graphs.values())
+    return sum_of_products((weights[m] for m in graphs), parts)

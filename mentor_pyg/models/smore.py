@@ -22,7 +22,7 @@ from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation
-from mentor_pyg.ops import propagate
+from mentor_pyg.ops import propagate, sum_of_products
 from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality, View
 
@@ -238,14 +238,15 @@ class SMORE(EmbeddingRecommender):
             behaviour: The ids propagated.
             draws: Where the entries that are dropped come from; none are, without.
         """
-        ratio, parts = self.config.drop_ratio, []
+        ratio, preferences, parts = self.config.drop_ratio, [], []
         for view, gate in self.preferences.items():
             preference = gate(behaviour).sigmoid()
             if draws is not None and ratio:
-                preference = preference * draws.keep(f"keep/{view}", preference, ratio)
-                preference = preference / (1 - ratio)
+                keep = draws.keep(f"keep/{view}", preference, ratio)
+                preference = preference * (keep / (1 - ratio))
             x = views[view]
             if view != FUSED:
                 x = self.queries[view](views[FUSED]).softmax(dim=-1) * x
-            parts.append(preference * x)
-        return torch.stack(parts).mean(dim=0)
+            preferences.append(preference)
+            parts.append(x)
+        return sum_of_products(preferences, parts) / len(parts)

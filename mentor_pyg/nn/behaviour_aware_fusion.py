@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mentor_pyg.ops import nonzero_rows, sum_of_products
 from mentor_pyg.typing import Modality
 
 __all__ = ["BehaviourAwareFusion"]
@@ -49,9 +50,9 @@ class BehaviourAwareFusion(nn.Module):
 
     def forward(self, views: Tensor, behaviour: Tensor) -> Tensor:
         """Return the fused rows."""
-        empty = (views == 0).all(dim=-1, keepdim=True)
-        score = self.query(views).masked_fill(empty, torch.finfo(views.dtype).min)
-        shared = (score.softmax(dim=0) * views).sum(dim=0)
-        own = (views - shared).masked_fill(empty, 0)
-        gates = torch.stack([gate(behaviour).sigmoid() for gate in self.preferences.values()])
-        return (shared + (own * gates).sum(dim=0)) / (len(views) + 1)
+        held = nonzero_rows(views)
+        score = self.query(views).masked_fill(~held, torch.finfo(views.dtype).min)
+        shared = sum_of_products(score.softmax(dim=0), views)
+        gates = [gate(behaviour).sigmoid() for gate in self.preferences.values()]
+        own = (views - shared) * held
+        return (shared + sum_of_products(gates, own)) / (len(views) + 1)

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mentor_pyg.ops import unit_rows
+from mentor_pyg.ops import nonzero_rows, sum_of_products, unit_rows
 
 
 @pytest.mark.parametrize("shape", [(6, 3), (2, 6, 3), (0, 3)])
@@ -24,3 +24,18 @@ def test_it_is_differentiable_twice() -> None:
     x.requires_grad_()
     assert torch.autograd.gradcheck(unit_rows, x)
     assert torch.autograd.gradgradcheck(unit_rows, x)
+
+
+def test_rows_with_anything_in_them() -> None:
+    rows = [[0.0, 0.0], [0.0, -1.0], [1.0, 0.0], [1.0, -1.0], [-0.0, 0.0], [1e-40, 0.0]]
+    found = nonzero_rows(torch.tensor([rows, rows[::-1]]))
+    expected = torch.tensor([False, True, True, True, False, True])
+    assert torch.equal(found.squeeze(-1), torch.stack([expected, expected.flip(0)]))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_sum_of_products(count: int) -> None:
+    a, b = torch.randn(count, 4, 1), torch.randn(count, 4, 3)
+    torch.testing.assert_close(sum_of_products(a, list(b)), (a * b).sum(dim=0))
+    with pytest.raises(ValueError, match="argument 2 is"):
+        sum_of_products(a, torch.cat([b, b]))
