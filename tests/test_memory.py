@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mentor_pyg import memory as memory_module
-from mentor_pyg.memory import PeakMemory
+from mentor_pyg.memory import PeakMemory, keep_freed_memory
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
@@ -20,6 +20,16 @@ def test_the_peak_is_of_what_came_since() -> None:
     del more
     peak = memory.read()
     assert peak is not None and peak >= before + 120
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_what_was_freed_and_kept_does_not_count() -> None:
+    keep_freed_memory()
+    held = [bytearray(24 * 2**20) for _ in range(8)]
+    with_it = PeakMemory().before
+    del held
+    without = PeakMemory().before
+    assert with_it is not None and without is not None and without < with_it - 150
 
 
 def test_where_the_system_keeps_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
