@@ -33,7 +33,7 @@ def moments(
     copies: int = 1,
     mask: Tensor | None = None,
 ) -> Moments:
-    """Return the mean and the unbiased variance of rows ``[N, d]``.
+    """Return the mean and the unbiased variance of rows ``[N, d]``, in float32 at least.
 
     Args:
         x: The rows.
@@ -53,8 +53,10 @@ def moments(
         raise ValueError(
             f"'x' needs rows of shape [N, d], two at least for a variance (got {list(x.shape)})"
         )
+    dtype = torch.promote_types(x.dtype, torch.float32)  # Others do not count that far.
     # By a count rather than by an index, whose shape would wait for the device.
-    rows = x.new_tensor(len(x)) if mask is None else mask.sum().clamp(min=1).to(x.dtype)
+    rows = x.new_full((), len(x), dtype=dtype) if mask is None else mask.sum().clamp(min=1)
+    rows = rows.to(dtype)
     mean, squares = _MeanAndSquares.apply(x, rows, mask, is_scalar)  # type: ignore[no-untyped-call]
     counted = rows * x.size(1) * copies if is_scalar else rows
     return Moments(mean, squares * (counted / (counted - 1).clamp(min=1)))
@@ -73,10 +75,11 @@ class _MeanAndSquares(torch.autograd.Function):
         out = None if mask is None else ~mask.unsqueeze(-1)
         # Column by column first: a sum over all entries depends on the number of threads, and
         # torch.var over the rows of a tall matrix takes ten times as long on the CPU.
-        mean = _filled(x, out).sum(dim=0) / rows
+        wide = x.to(rows.dtype)
+        mean = _filled(wide, out).sum(dim=0) / rows
         if is_scalar:
             mean = mean.mean()
-        squares = _filled(x - mean, out).square_().sum(dim=0) / rows
+        squares = _filled(wide - mean, out).square_().sum(dim=0) / rows
         if is_scalar:
             squares = squares.mean()
         ctx.save_for_backward(x, rows, mean, out)
@@ -90,7 +93,7 @@ class _MeanAndSquares(torch.autograd.Function):
         x, rows, mean, out = ctx.saved_tensors
         slope = 2 * grad_squares / (rows * ctx.entries)
         offset = grad_mean / (rows * ctx.entries) - slope * mean
-        return _filled(torch.addcmul(offset, x, slope), out), None, None, None
+        return _filled(torch.addcmul(offset, x.to(rows.dtype), slope), out), None, None, None
 
 
 def _filled(x: Tensor, out: Tensor | None) -> Tensor:

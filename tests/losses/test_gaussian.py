@@ -26,6 +26,21 @@ def test_moments_over_all_entries(copies: int) -> None:
     assert variance.item() == pytest.approx(beside_itself.var(ddof=1), rel=1e-12)
 
 
+@pytest.mark.parametrize("statistics", ["dimension", "scalar"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_counts_and_adds_up_in_single(
+    statistics: Statistics, dtype: torch.dtype
+) -> None:
+    x = (2 * torch.randn(20_000, 8) + 5).to(dtype).requires_grad_()  # Sums beyond float16.
+    exact = x.detach().double().requires_grad_()
+    found, expected = moments(x, statistics), moments(exact, statistics)
+    for actual, value in zip(found, expected, strict=True):
+        torch.testing.assert_close(actual.double(), value, rtol=1e-5, atol=1e-5)
+    (grad,) = torch.autograd.grad(found.variance.sum(), x)
+    (of_exact,) = torch.autograd.grad(expected.variance.sum(), exact)
+    torch.testing.assert_close(grad, of_exact.to(dtype), rtol=0.02, atol=2e-6)
+
+
 def test_repeat() -> None:
     x = torch.randn(20, 5, dtype=torch.float64)
     torch.testing.assert_close(moments(x).repeat(3), moments(x.repeat(1, 3)))
