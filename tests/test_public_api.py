@@ -65,19 +65,20 @@ NAMES = {
         GRCNConfig GUME GUMEConfig ItemKNN ItemKNNConfig LATTICE LATTICEConfig LayerGCN
         LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MENTORPlus MENTORPlusConfig
         MGCN MGCNConfig MMGCN MMGCNConfig MMHCL MMHCLConfig MMSSL MMSSLConfig MODELS Model
-        ModelConfig Objective PGL PGLConfig Popularity PopularityConfig RP3Beta RP3BetaConfig
+        FeatureConfig GraphFeatureConfig ModelConfig Objective PGL PGLConfig Popularity PopularityConfig RP3Beta RP3BetaConfig
         Recommender SLMRec SLMRecConfig SMORE SMOREConfig Step UserKNN UserKNNConfig VBPR VBPRConfig
         adam build_model load_model ranking_terms register save_model
     """,
     "mentor_pyg.nn": """
         AlignmentLevel BehaviourAwareFusion CrossModalAlignment CrossModalAttention
         FeatureMasking GraphPerturbation InteractionConv ItemSemanticConv
-        LayeredPropagation ModalityEncoder ModalityFusion ModalityProjection PurifiedViews
+        LayeredPropagation MissingFeatures ModalityEncoder ModalityFusion ModalityProjection PurifiedViews
         RefinedPropagation RelationCritic encode_together
     """,
     "mentor_pyg.ops": """
         BACKENDS Backend FusedLayer Noise add_noise choose_backend edge_dots propagate
-        propagate_layers rank_items recommend_items seen_items uniform_like user_ids
+        nonzero_rows propagate_layers rank_items recommend_items seen_items sum_of_products
+        uniform_like unit_rows user_ids
     """,
     "mentor_pyg.preparation": """
         FilterStep Malformed Preparation Prepared prepare

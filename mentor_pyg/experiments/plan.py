@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, Config, Count
 from mentor_pyg.datasets.sources import SYNTHETIC
@@ -17,7 +16,7 @@ from mentor_pyg.dependencies import require
 from mentor_pyg.models import MODELS, Recommender
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import TrainingConfig
-from mentor_pyg.transforms import DropFeatures, FillMissing, RemoveModalities
+from mentor_pyg.transforms import DropFeatures, RemoveModalities
 from mentor_pyg.typing import Modality
 
 __all__ = ["Entry", "Plan", "Space", "read_plan"]
@@ -40,8 +39,7 @@ class Entry:
     without: tuple[Modality, ...] = ()
     """The modalities that are taken from these first."""
     missing: Mapping[str, Any] = field(default_factory=dict)
-    """The arguments of :class:`~mentor_pyg.transforms.DropFeatures`, which is applied after that,
-    and under ``"fill"`` that of :class:`~mentor_pyg.transforms.FillMissing`, if that is."""
+    """The arguments of :class:`~mentor_pyg.transforms.DropFeatures`, which comes after that."""
     base: Entry | None = None
     """What it is a variant of, whose settings it has but for its own."""
 
@@ -53,9 +51,7 @@ class Entry:
     def reads(self, data: HeteroData) -> HeteroData:
         """Return a dataset as the model gets it."""
         data = RemoveModalities(self.without)(data) if self.without else data
-        for transform in _gaps(self.missing):
-            data = transform(data)
-        return data
+        return DropFeatures(**self.missing)(data) if self.missing else data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,18 +234,14 @@ def _names(values: Any) -> tuple[str, ...]:
 
 
 def _missing(values: Any) -> Mapping[str, Any]:
-    found = _mapping("'missing'", values or {}, ("share", "by", "seed", "fill"))
-    _gaps(found)  # Raises where one is wrong.
+    found = _mapping("'missing'", values or {}, ("share", "by", "seed"))
+    if found and "share" not in found:
+        raise ValueError("'missing' needs the 'share' of items that lose a modality")
+    if found:
+        DropFeatures(**found)  # Raises where one is wrong.
     if found.get("share") == 1:
         raise ValueError("'share' of 1 leaves no features; name the modalities in 'without'")
     return found
-
-
-def _gaps(missing: Mapping[str, Any]) -> list[BaseTransform]:
-    """Return what makes the gaps of ``missing``, and what fills them."""
-    gaps = {name: value for name, value in missing.items() if name != "fill"}
-    found: list[BaseTransform] = [DropFeatures(**gaps)] if gaps else []
-    return [*found, FillMissing(missing["fill"])] if "fill" in missing else found
 
 
 def _label(text: str) -> str:

@@ -62,6 +62,11 @@ class ItemEncoder(nn.Module):
                 f"an item encoder needs items whose rows are made of features alone, as those of "
                 f"mentor without 'id_in_score' and mentor_plus with 'content' (got {model.name})"
             )
+        if model.config.missing != "zero":
+            raise ValueError(
+                f"an item encoder makes nothing of features that an item lacks, and the model was "
+                f"trained with missing={model.config.missing!r}"
+            )
         self.cosine = model.config.ranking_loss == "softmax" and (
             model.config.ranking_similarity == "cosine"
         )

@@ -52,7 +52,7 @@ def item_neighbours(model: Model, data: HeteroData, k: int = 10) -> ItemNeighbou
     Returns:
         The neighbours; ``None`` where items have neither graphs nor features.
     """
-    data = model.transform(model.config)(data)
+    data = model.transformed(data)
     from_model = bool(_graphs(data))
     if not from_model and modalities(data):
         data = ItemKNNGraph(k)(data)

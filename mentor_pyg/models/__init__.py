@@ -1,6 +1,6 @@
 """Models, trained and fitted ones, all through one protocol."""
 
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import FeatureConfig, GraphFeatureConfig, ModelConfig, Recommender
 from mentor_pyg.models.bm3 import BM3, BM3Config
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.captured_step import CapturedStep
@@ -75,9 +75,11 @@ __all__ = [
     "DualGNNConfig",
     "EASEConfig",
     "FREEDOMConfig",
+    "FeatureConfig",
     "FittedModel",
     "GRCNConfig",
     "GUMEConfig",
+    "GraphFeatureConfig",
     "ItemKNN",
     "ItemKNNConfig",
     "LATTICEConfig",

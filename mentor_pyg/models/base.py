@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import AtLeastOne
-from mentor_pyg.data import Batch, Inputs, Representations, Scorer
+from mentor_pyg.data import Batch, Inputs, Representations, Scorer, Sizes
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.model import Model
-from mentor_pyg.models.objective import Objective
+from mentor_pyg.models.objective import Objective, Terms
 from mentor_pyg.models.ranking import RankingConfig, as_ranked
+from mentor_pyg.nn import MissingFeatures
 
-__all__ = ["ModelConfig", "Recommender"]
+__all__ = ["FeatureConfig", "GraphFeatureConfig", "ModelConfig", "Recommender"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,28 @@ class ModelConfig(RankingConfig):
 
     embedding_dim: AtLeastOne = 64
     """Width of a view."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig(ModelConfig):
+    """What the settings of models that read item features share."""
+
+    missing: Literal["zero", "mean", "propagate", "learned"] = "zero"
+    """What stands in for features that items lack. ``"zero"``: nothing, and no item graph has the
+    item. ``"mean"``, ``"propagate"``: what :class:`~mentor_pyg.transforms.FillMissing` makes.
+    ``"learned"``: a vector per modality, :class:`~mentor_pyg.nn.MissingFeatures`; item graphs are
+    as with ``"zero"``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphFeatureConfig(FeatureConfig):
+    """What the settings of models share in which features reach items over item graphs alone.
+
+    Items that lack a modality are not in its graph, so no vector could be learned for them.
+    """
+
+    missing: Literal["zero", "mean", "propagate"] = "zero"
+    """What stands in for features that items lack, see :class:`FeatureConfig`."""
 
 
 class Recommender(Model):
@@ -44,6 +68,13 @@ class Recommender(Model):
     """The class of its settings."""
 
     config: ModelConfig
+    missing_features: MissingFeatures | None
+    """What :meth:`completed` puts in; ``None`` where the settings ask for none."""
+
+    def __init__(self, sizes: Sizes, config: Any = None) -> None:
+        super().__init__(sizes, config)
+        learned = getattr(self.config, "missing", None) == "learned"
+        self.missing_features = MissingFeatures(sizes.channels) if learned else None
 
     # ---- what a subclass says -----------------------------------------------------------------
 
@@ -63,7 +94,7 @@ class Recommender(Model):
 
     def scorer(self, inputs: Inputs) -> Scorer:
         """Return what scores items: the representations, unless the model scores otherwise."""
-        return as_ranked(self.represent(inputs), self.config)
+        return as_ranked(self.represent(self.completed(inputs)), self.config)
 
     def resample(self, inputs: Inputs, epoch: int, generator: torch.Generator) -> Inputs:
         """Return the inputs of an epoch, for models that draw a graph anew; unchanged by default.
@@ -77,7 +108,8 @@ class Recommender(Model):
 
     def objectives(self) -> tuple[Objective, ...]:
         """Return what a step minimises, one after the other; all terms over all parameters."""
-        return (Objective(self.terms, [p for p in self.parameters() if p.requires_grad]),)
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return (Objective(self.on_completed(self.terms), parameters),)
 
     @property
     def has_static_shapes(self) -> bool:
@@ -97,7 +129,7 @@ class Recommender(Model):
         """
         inputs = self._inputs(data)
         with self.evaluating():
-            return as_ranked(self.represent(inputs), self.config)
+            return as_ranked(self.represent(self.completed(inputs)), self.config)
 
     @final
     def loss(
@@ -117,4 +149,22 @@ class Recommender(Model):
             neg_item: Items that they did not ``[batch]``.
             draws: Random numbers to use in place of fresh ones.
         """
-        return self.terms(self._inputs(data), Batch(user, pos_item, neg_item), draws or Draws())
+        inputs = self.completed(self._inputs(data))
+        return self.terms(inputs, Batch(user, pos_item, neg_item), draws or Draws())
+
+    @final
+    def completed(self, inputs: Inputs) -> Inputs:
+        """Return the inputs with learned features where items lack some, if the settings say so.
+
+        What is called from outside completes them: :meth:`encode`, :meth:`loss`, :meth:`scorer` and
+        :meth:`objectives`. So :meth:`represent` and :meth:`terms` get inputs that are complete.
+        """
+        if self.missing_features is None:
+            return inputs
+        features = self.missing_features(inputs.features, inputs.present)
+        return dataclasses.replace(inputs, features=features, present={})
+
+    @final
+    def on_completed(self, terms: Terms) -> Terms:
+        """Return terms of an :class:`Objective` that complete the inputs first."""
+        return lambda inputs, batch, draws: terms(self.completed(inputs), batch, draws)

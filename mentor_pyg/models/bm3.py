@@ -14,7 +14,7 @@ from mentor_pyg.config import AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import cosine_loss
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
@@ -26,7 +26,7 @@ __all__ = ["BM3", "BM3Config"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BM3Config(ModelConfig):
+class BM3Config(FeatureConfig):
     """Settings of :class:`BM3`; the paper chooses layers, dropout and penalty per dataset."""
 
     num_layers: Count = 1

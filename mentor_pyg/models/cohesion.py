@@ -15,7 +15,7 @@ from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import bpr_loss
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import FeatureConfig, Recommender
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.item_graph import merged_item_adjacency
 from mentor_pyg.models.modalities import check_modalities
@@ -34,7 +34,7 @@ _EPS = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
-class COHESIONConfig(ModelConfig):
+class COHESIONConfig(FeatureConfig):
     """Settings of :class:`COHESION`, with the values of the authors' public code."""
 
     num_layers: AtLeastOne = 2

@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import FeatureConfig, Recommender
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
@@ -30,7 +30,7 @@ __all__ = ["DualGNN", "DualGNNConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DualGNNConfig(ModelConfig):
+class DualGNNConfig(FeatureConfig):
     """Settings of :class:`DualGNN`, with the values of the authors' public code."""
 
     num_layers: Count = 2

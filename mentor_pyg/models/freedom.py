@@ -14,7 +14,7 @@ from torch_geometric.transforms import BaseTransform, Compose
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.item_graph import merged_item_adjacency
@@ -31,7 +31,7 @@ __all__ = ["FREEDOM", "FREEDOMConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FREEDOMConfig(ModelConfig):
+class FREEDOMConfig(FeatureConfig):
     """Settings of :class:`FREEDOM`; the paper chooses pruning and loss weight per dataset."""
 
     num_layers: Count = 2

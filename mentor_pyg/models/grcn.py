@@ -12,7 +12,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
@@ -25,7 +25,7 @@ __all__ = ["GRCN", "GRCNConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRCNConfig(ModelConfig):
+class GRCNConfig(FeatureConfig):
     """Settings of :class:`GRCN`, with the published values."""
 
     num_layers: Count = 2

@@ -16,7 +16,7 @@ from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, common_edges, interaction_adjacency
 from mentor_pyg.losses import gaussian_alignment_loss, info_nce, moments
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import GraphFeatureConfig
 from mentor_pyg.models.batch_contrast import batch_contrast, batch_users
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
@@ -32,7 +32,7 @@ __all__ = ["GUME", "GUMEConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GUMEConfig(ModelConfig):
+class GUMEConfig(GraphFeatureConfig):
     """Settings of :class:`GUME`, with the values of the authors' public code for Baby."""
 
     num_layers: Count = 3

@@ -13,7 +13,7 @@ from torch_geometric.transforms import BaseTransform
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, knn_graph
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import GraphFeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
@@ -28,7 +28,7 @@ __all__ = ["LATTICE", "LATTICEConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LATTICEConfig(ModelConfig):
+class LATTICEConfig(GraphFeatureConfig):
     """Settings of :class:`LATTICE`, with the published values."""
 
     num_layers: Count = 2

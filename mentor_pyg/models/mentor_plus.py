@@ -15,7 +15,7 @@ from torch_geometric.transforms import BaseTransform, Compose
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.mentor.item_graph import semantic_adjacency
@@ -32,7 +32,7 @@ __all__ = ["MENTORPlus", "MENTORPlusConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MENTORPlusConfig(ModelConfig):
+class MENTORPlusConfig(FeatureConfig):
     """Settings of :class:`MENTORPlus`, with the values that validation chose on TikTok.
 
     They are those of embeddings 64 wide. The model is meant to be trained in batches of users, by
@@ -58,6 +58,13 @@ class MENTORPlusConfig(ModelConfig):
     """Share of interactions that an epoch does without."""
     backend: str = "auto"
     """How :func:`mentor_pyg.ops.propagate` runs."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.missing == "learned" and not self.content:
+            raise ValueError(
+                "'missing' cannot be 'learned' without 'content', which reads features"
+            )
 
 
 @register

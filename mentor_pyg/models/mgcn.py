@@ -12,7 +12,7 @@ from torch_geometric.transforms import BaseTransform
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import GraphFeatureConfig
 from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
@@ -27,7 +27,7 @@ __all__ = ["MGCN", "MGCNConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MGCNConfig(ModelConfig):
+class MGCNConfig(GraphFeatureConfig):
     """Settings of :class:`MGCN`, with the published values."""
 
     num_layers: Count = 2

@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.config import AtLeastOne, AtLeastZero
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
@@ -29,7 +29,7 @@ Combination = Literal["concat", "sum"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MMGCNConfig(ModelConfig):
+class MMGCNConfig(FeatureConfig):
     """Settings of :class:`MMGCN`, with the published values."""
 
     num_layers: AtLeastOne = 3

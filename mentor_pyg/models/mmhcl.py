@@ -16,7 +16,7 @@ from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import info_nce
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import GraphFeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities, similar_items
@@ -31,7 +31,7 @@ __all__ = ["MMHCL", "MMHCLConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MMHCLConfig(ModelConfig):
+class MMHCLConfig(GraphFeatureConfig):
     """Settings of :class:`MMHCL`, with the values of the authors' public code."""
 
     num_layers: Count = 2

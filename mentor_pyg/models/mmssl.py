@@ -16,7 +16,7 @@ from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, ItemLists
 from mentor_pyg.losses import info_nce
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
@@ -34,7 +34,7 @@ Views = dict[Modality, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MMSSLConfig(ModelConfig):
+class MMSSLConfig(FeatureConfig):
     """Settings of :class:`MMSSL`, with the values of the authors' public code."""
 
     num_layers: Count = 2
@@ -190,7 +190,7 @@ class MMSSL(EmbeddingRecommender):
     def resample(self, inputs: Inputs, epoch: int, generator: torch.Generator) -> Inputs:
         """Return the inputs with the relations that the modalities give to start with."""
         with torch.no_grad():
-            return self.with_relations(inputs, self.feature_views(inputs))
+            return self.with_relations(inputs, self.feature_views(self.completed(inputs)))
 
     @property
     def has_static_shapes(self) -> bool:
@@ -201,13 +201,13 @@ class MMSSL(EmbeddingRecommender):
         """Return the critic's objective and that of all else."""
         adamw = partial(_adamw, weight_decay=self.config.weight_decay)
         if self.critic is None:
-            return (Objective(self.terms, [*self.parameters()], adamw),)
+            return (Objective(self.on_completed(self.terms), [*self.parameters()], adamw),)
         of_critic = [*self.critic.parameters()]
         others = [p for name, p in self.named_parameters() if not name.startswith("critic.")]
         critic_adam = partial(_critic_adam, critic_lr=self.config.critic_lr)
         return (
-            Objective(self.critic_terms, of_critic, critic_adam),
-            Objective(self.terms, others, adamw),
+            Objective(self.on_completed(self.critic_terms), of_critic, critic_adam),
+            Objective(self.on_completed(self.terms), others, adamw),
         )
 
     def represent(self, inputs: Inputs) -> Representations:

@@ -16,6 +16,7 @@ from mentor_pyg import config as settings
 from mentor_pyg.data import USER, Inputs, Scorer, Sizes
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.ops import recommend_items, seen_items
+from mentor_pyg.transforms import FillMissing
 from mentor_pyg.typing import Split
 
 __all__ = ["Model"]
@@ -87,17 +88,28 @@ class Model(nn.Module, ABC):
     # ---- for everybody ------------------------------------------------------------------------
 
     @final
+    def transformed(self, data: HeteroData) -> HeteroData:
+        """Return a dataset with missing features filled, as far as settings say, and item graphs.
+
+        It is what :meth:`prepare` does first; a dataset that has all of it is taken as it is.
+        """
+        if (how := getattr(self.config, "missing", None)) in ("mean", "propagate"):
+            data = FillMissing(how)(data)
+        ready: HeteroData = self.transform(self.config)(data)
+        return ready
+
+    @final
     def prepare(self, data: HeteroData) -> Inputs:
         """Return what the model reads of a dataset, its graphs laid out, on the data's device.
 
-        Graphs that the dataset lacks are made here, by :meth:`transform`; the dataset is left as
+        What the dataset lacks is made here, by :meth:`transformed`; the dataset is left as
         it is. Everything takes the result in the dataset's place, and does not prepare it again.
 
         Raises:
             ValueError: If the model was built for another dataset.
         """
         self.check_fits(data)
-        data = self.transform(self.config)(data)
+        data = self.transformed(data)
         return Inputs.from_data(data, self.sizes.channels, self.graphs(data))
 
     @final

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,10 @@ from torch.optim import Optimizer
 from mentor_pyg.data import Batch, Inputs
 from mentor_pyg.models.draws import Draws
 
-__all__ = ["Objective", "adam"]
+__all__ = ["Objective", "Terms", "adam"]
+
+Terms: TypeAlias = Callable[[Inputs, Batch, Draws], dict[str, Tensor]]
+"""Returns the weighted terms of a batch by name."""
 
 
 def adam(parameters: Sequence[nn.Parameter], lr: float) -> Optimizer:
@@ -30,6 +34,6 @@ class Objective:
         optimizer: Makes the optimiser from the parameters and the run's learning rate.
     """
 
-    terms: Callable[[Inputs, Batch, Draws], dict[str, Tensor]]
+    terms: Terms
     parameters: Sequence[nn.Parameter]
     optimizer: Callable[[Sequence[nn.Parameter], float], Optimizer] = adam

@@ -16,7 +16,7 @@ from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import info_nce
-from mentor_pyg.models.base import ModelConfig, Recommender
+from mentor_pyg.models.base import FeatureConfig, Recommender
 from mentor_pyg.models.batch_contrast import batch_users
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.item_graph import merged_item_adjacency
@@ -34,7 +34,7 @@ __all__ = ["PGL", "PGLConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGLConfig(ModelConfig):
+class PGLConfig(FeatureConfig):
     """Settings of :class:`PGL`, with the values that the authors published for Baby."""
 
     embedding_dim: AtLeastOne = 64

@@ -14,7 +14,7 @@ from mentor_pyg.config import AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import Similarity, softmax_loss
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
@@ -28,7 +28,7 @@ __all__ = ["SLMRec", "SLMRecConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SLMRecConfig(ModelConfig):
+class SLMRecConfig(FeatureConfig):
     """Settings of :class:`SLMRec`, with the values of the authors' public code."""
 
     ranking_loss: Literal["bpr", "softmax"] = "softmax"

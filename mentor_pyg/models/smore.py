@@ -14,7 +14,7 @@ from torch_geometric.transforms import BaseTransform
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency, pool_item_graphs
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
@@ -30,7 +30,7 @@ __all__ = ["SMORE", "SMOREConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SMOREConfig(ModelConfig):
+class SMOREConfig(FeatureConfig):
     """Settings of :class:`SMORE`, with the values that the authors published for most data."""
 
     num_layers: Count = 3

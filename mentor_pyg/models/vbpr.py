@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mentor_pyg.config import AtLeastZero
 from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
@@ -22,7 +22,7 @@ __all__ = ["VBPR", "VBPRConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VBPRConfig(ModelConfig):
+class VBPRConfig(FeatureConfig):
     """Settings of :class:`VBPR`; the paper chooses the penalties per dataset.
 
     ``embedding_dim`` is the width of the ids' factors and, once more, of the features' factors.

@@ -11,6 +11,7 @@ from mentor_pyg.nn.heads import (
     FeatureMasking,
     GraphPerturbation,
 )
+from mentor_pyg.nn.missing_features import MissingFeatures
 from mentor_pyg.nn.modality_projection import ModalityProjection
 from mentor_pyg.nn.propagation import LayeredPropagation
 from mentor_pyg.nn.purified_views import PurifiedViews
@@ -27,6 +28,7 @@ __all__ = [
     "InteractionConv",
     "ItemSemanticConv",
     "LayeredPropagation",
+    "MissingFeatures",
     "ModalityEncoder",
     "ModalityFusion",
     "ModalityProjection",

@@ -38,7 +38,7 @@ class RecommenderModule(L.LightningModule):
             raise ValueError(f"{model.name} has {len(objectives)} objectives; use training.train")
         self.objective = objectives[0]
         self.model, self.lr, self.k, self.seed = model, lr, k, seed
-        self.data = model.transform(model.config)(data)
+        self.data = model.transformed(data)
 
     def on_fit_start(self) -> None:  # noqa: D102
         self.data = self.data.to(self.device)

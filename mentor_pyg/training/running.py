@@ -93,7 +93,7 @@ def train(
         raise ValueError("'settings' cannot be given beside a model, which has its own config")
     device = resolve_device(config.device)
     initial = copy.deepcopy(model.state_dict()) if refit else {}
-    ready = model.transform(model.config)(data)
+    ready = model.transformed(data)
     ready = copy.copy(ready).to(device)  # The caller's is left as it is.
     inputs = model.to(device).prepare(ready)
     _try(model, inputs, ready, config)
@@ -137,7 +137,7 @@ def _refit(
 ) -> None:
     """Train on the interactions of all splits for a number of epochs that validation chose."""
     joined, device = JoinSplits()(data), resolve_device(config.device)
-    ready = copy.copy(model.transform(model.config)(joined)).to(device)
+    ready = copy.copy(model.transformed(joined)).to(device)
     config = config.replace(epochs=epochs, patience=epochs)
     described = describe_run(model, model.prepare(ready), joined, config, source)
     before = out / "settings.json"

@@ -42,8 +42,8 @@ class FillMissing(BaseTransform):
       with Missing Node Features" <https://arxiv.org/abs/2111.12128>`_. Items that no interaction
       connects to one with the modality still lack it.
 
-    A modality that no item has stays as it is. Item graphs that a transform made go, as they are
-    to be made anew; one of your own is refused.
+    A modality that no item has stays as it is, as does one that all have. Item graphs that a
+    transform made of others go, as they are to be made anew; one of your own is refused.
 
     Args:
         how: ``"mean"`` or ``"propagate"``.
@@ -66,12 +66,12 @@ class FillMissing(BaseTransform):
 
     def forward(self, data: HeteroData) -> HeteroData:
         """Return ``data`` with the features filled in."""
-        drop_merged_graph(data)
         for modality in modalities(data):
-            drop_knn_graph(data, modality)
             has = presence(data, modality)
             if has.all() or not has.any():
                 continue
+            drop_merged_graph(data)
+            drop_knn_graph(data, modality)
             x = data[ITEM][feature_key(modality)]
             if self.how == "mean":
                 filled = torch.where(has.unsqueeze(1), x, x[has].mean(dim=0))

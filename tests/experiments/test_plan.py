@@ -54,7 +54,7 @@ def test_variants_without_modalities(write_plan: Write) -> None:
 
 def test_variants_with_features_missing(write_plan: Write) -> None:
     variants = "half: {missing: {share: 0.5, by: unpopular}}, none: {missing: {}}"
-    variants += ", full: {missing: {share: 0.5, fill: mean}}"
+    variants += ", full: {settings.missing: mean}"
     own = (
         f"mgcn: {{missing: {{share: 0.25}}, variants: {{{variants}, same: {{training.lr: 0.5}}}}}}"
     )
@@ -65,10 +65,17 @@ def test_variants_with_features_missing(write_plan: Write) -> None:
         for label, entry in plan.models.items()
         if "mgcn" in label
     }
-    assert lacking == {"mgcn": 20, "mgcn-half": 40, "mgcn-none": 0, "mgcn-full": 0, "mgcn-same": 20}
+    assert lacking == {
+        "mgcn": 20,
+        "mgcn-half": 40,
+        "mgcn-none": 0,
+        "mgcn-full": 20,
+        "mgcn-same": 20,
+    }
+    assert plan.models["mgcn-full"].settings == {"missing": "mean"}
     unpopular = plan.models["mgcn-half"].reads(data)
-    expected = DropFeatures(0.5, "unpopular")(data)
-    assert torch.equal(presence(unpopular, "visual"), presence(expected, "visual"))
+    gaps = DropFeatures(0.5, "unpopular")(data)
+    assert torch.equal(presence(unpopular, "visual"), presence(gaps, "visual"))
 
 
 def test_only_takes_models_with_their_variants(write_plan: Write) -> None:
@@ -140,11 +147,7 @@ def test_seeds_default_to_five(write_plan: Write) -> None:
             "name the modalities in 'without",
         ),
         ("popularity: {}", "popularity: {missing: {rate: 1}}", r"'missing' has \['rate'\], but"),
-        (
-            "popularity: {}",
-            "popularity: {missing: {fill: zero}}",
-            "popularity: 'how' needs to be one",
-        ),
+        ("popularity: {}", "popularity: {missing: {by: unpopular}}", "'missing' needs the 'share'"),
         ("popularity: {}", "popularity: {missing: 0.5}", "'missing' needs to be a mapping"),
         ("popularity: {}", "popularity: 3", r"popularity needs to be a mapping \(got a int\)"),
     ],

@@ -8,7 +8,7 @@ from typing import Literal
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.losses import Statistics
-from mentor_pyg.models.base import ModelConfig
+from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.nn import AlignmentLevel
 from mentor_pyg.typing import Modality
 
@@ -18,7 +18,7 @@ Semantics = Literal["paper", "released"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MENTORConfig(ModelConfig):
+class MENTORConfig(FeatureConfig):
     """Settings of :class:`~mentor_pyg.models.MENTOR`, with the published values.
 
     A loss whose weight is 0 is not computed.
