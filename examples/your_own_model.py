@@ -11,15 +11,16 @@ from mentor_pyg.cli import new_folder, run_command, summarize
 from mentor_pyg.config import Share
 from mentor_pyg.data import Batch, Inputs, Representations, Sizes
 from mentor_pyg.losses import bpr_loss
-from mentor_pyg.models import Draws, ModelConfig, Recommender, load_model, register
+from mentor_pyg.models import Draws, FeatureConfig, Recommender, load_model, register
 from mentor_pyg.training import TrainingConfig, train
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContentConfig(ModelConfig):
+class ContentConfig(FeatureConfig):
     """Settings of :class:`Content`."""
 
     dropout: Share = 0.3
+    """Share of the features' entries that are dropped."""
 
 
 @register

@@ -65,8 +65,8 @@ NAMES = {
         GRCNConfig GUME GUMEConfig ItemKNN ItemKNNConfig LATTICE LATTICEConfig LayerGCN
         LayerGCNConfig LightGCN LightGCNConfig MENTOR MENTORConfig MENTORPlus MENTORPlusConfig
         MGCN MGCNConfig MMGCN MMGCNConfig MMHCL MMHCLConfig MMSSL MMSSLConfig MODELS Model
-        FeatureConfig GraphFeatureConfig ModelConfig Objective PGL PGLConfig
-        Popularity PopularityConfig RP3Beta RP3BetaConfig
+        FeatureConfig GraphFeatureConfig ModelConfig Objective PGL PGLConfig Popularity
+        PopularityConfig RP3Beta RP3BetaConfig
         Recommender SLMRec SLMRecConfig SMORE SMOREConfig Step UserKNN UserKNNConfig VBPR VBPRConfig
         adam build_model load_model ranking_terms register save_model
     """,
