@@ -11,6 +11,7 @@ from mentor_pyg.data import FUSED, presence
 from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.export import EmbeddingTables
 from mentor_pyg.export.item_encoder import ItemEncoder
+from mentor_pyg.export.neighbours import item_neighbours
 from mentor_pyg.models import (
     MODELS,
     FeatureConfig,
@@ -79,6 +80,14 @@ def test_graphs_of_gaps_are_not_those_of_what_fills_them(data: HeteroData) -> No
     assert (
         model.transformed(once)[kind].edge_index is once[kind].edge_index
     )  # It is not made again.
+
+
+def test_the_neighbours_that_are_shown_are_those_of_the_model(data: HeteroData) -> None:
+    filled = FillMissing("mean")(data)
+    shown = item_neighbours(build("mentor_plus", data, missing="mean"), data)
+    expected = item_neighbours(build("mentor_plus", filled), filled)
+    assert shown is not None and expected is not None
+    assert torch.equal(shown.item, expected.item)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
