@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -36,9 +37,10 @@ class FeatureConfig(ModelConfig):
 
     missing: Literal["zero", "mean", "propagate", "learned"] = "zero"
     """What stands in for features that items lack. ``"zero"``: nothing, and no item graph has the
-    item. ``"mean"``, ``"propagate"``: what :class:`~mentor_pyg.transforms.FillMissing` makes.
-    ``"learned"``: a vector per modality, :class:`~mentor_pyg.nn.MissingFeatures`; item graphs are
-    as with ``"zero"``."""
+    item. ``"mean"``, ``"propagate"``: what :class:`~mentor_pyg.transforms.FillMissing` makes of the
+    dataset at hand, which may be another with other items. ``"learned"``: a vector per modality,
+    :class:`~mentor_pyg.nn.MissingFeatures`, which stays as it was drawn where no item lacks the
+    modality in training; item graphs are as with ``"zero"``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +159,9 @@ class Recommender(Model):
         """Return the inputs with learned features where items lack some, if the settings say so.
 
         What is called from outside completes them: :meth:`encode`, :meth:`loss`, :meth:`scorer` and
-        :meth:`objectives`. So :meth:`represent` and :meth:`terms` get inputs that are complete.
+        :meth:`objectives`. So :meth:`represent` and :meth:`terms` get inputs that are complete, and
+        who overrides ``scorer``, ``objectives`` (see :meth:`on_completed`) or reads features in
+        :meth:`resample` completes them there.
         """
         if self.missing_features is None:
             return inputs
@@ -167,4 +171,9 @@ class Recommender(Model):
     @final
     def on_completed(self, terms: Terms) -> Terms:
         """Return terms of an :class:`Objective` that complete the inputs first."""
-        return lambda inputs, batch, draws: terms(self.completed(inputs), batch, draws)
+        return terms if self.missing_features is None else partial(self._after_completing, terms)
+
+    def _after_completing(
+        self, terms: Terms, inputs: Inputs, batch: Batch, draws: Draws
+    ) -> dict[str, Tensor]:
+        return terms(self.completed(inputs), batch, draws)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -49,6 +50,11 @@ class BM3Config(FeatureConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.missing == "learned" and not self.modality_loss_weight:
+            raise ValueError(
+                "'missing' cannot be 'learned' without 'modality_loss_weight': nothing "
+                "else reads features"
+            )
         if self.ranking_loss == "softmax" and self.ranking_weight == 0:
             raise ValueError(
                 "'ranking_weight' needs to be above 0 with ranking_loss='softmax', which says what "
@@ -116,6 +122,7 @@ class BM3(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew; biases start as zero."""
+        reset(self.missing_features)
         super().reset_parameters()
         nn.init.xavier_normal_(self.predictor.weight)
         nn.init.zeros_(self.predictor.bias)

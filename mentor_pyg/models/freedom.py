@@ -51,6 +51,14 @@ class FREEDOMConfig(FeatureConfig):
     backend: str = "auto"
     """How :func:`mentor_pyg.ops.propagate` runs."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.missing == "learned" and not self.modality_loss_weight:
+            raise ValueError(
+                "'missing' cannot be 'learned' without 'modality_loss_weight': nothing "
+                "else reads features"
+            )
+
 
 @register
 class FREEDOM(EmbeddingRecommender):
@@ -109,6 +117,7 @@ class FREEDOM(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
+        reset(self.missing_features)
         super().reset_parameters()
         reset(self.projections)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -99,6 +100,7 @@ class GRCN(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
+        reset(self.missing_features)
         tables = (self.user_embedding, self.item_embedding, *self.user_preference.values())
         for table in (*tables, self.confidence):
             nn.init.xavier_normal_(table)

@@ -121,6 +121,7 @@ class MENTORPlus(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
+        reset(self.missing_features)
         super().reset_parameters()
         reset(self.projections)
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -151,6 +152,7 @@ class MMGCN(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
+        reset(self.missing_features)
         for table in (self.user_embedding, self.item_embedding, *self.user_preference.values()):
             nn.init.xavier_normal_(table)
         for module in self.modules():

@@ -16,6 +16,7 @@ def unit_rows(x: Tensor) -> Tensor:
     r"""Return :math:`\mathbf{x}_i / \max(\lVert \mathbf{x}_i \rVert_2, 10^{-12})`.
 
     It is ``F.normalize(x, dim=-1)`` with a gradient that takes a third of the passes over memory.
+    The result is kept for it and not to be written to; ``torch.func`` does not see through it.
 
     Args:
         x: The rows ``[..., d]``; rows of zeros stay zeros.
@@ -69,7 +70,8 @@ class _UnitRows(torch.autograd.Function):
         unit, length = ctx.saved_tensors
         out = None if grad_length is None else grad_length * unit
         if grad is not None:
-            along = torch.linalg.vecdot(grad, unit).unsqueeze(-1)
+            # A vecdot would be rounded under autocast.
+            along = (grad * unit).sum(dim=-1, keepdim=True)
             along = along.masked_fill(length <= _EPS, 0.0)  # These rows are scaled by a constant.
             across = torch.addcmul(grad, unit, along, value=-1).div_(length.clamp(min=_EPS))
             out = across if out is None else across + out

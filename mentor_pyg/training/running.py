@@ -52,7 +52,7 @@ def train(
     A model without gradients is fitted instead, once, which counts as epoch 1; of ``config``,
     only ``k`` and ``device`` matter to it.
 
-    The process keeps what it frees from then on, see ``mentor_pyg/memory.py``.
+    On a CPU the process keeps memory that it frees from then on, see ``mentor_pyg/memory.py``.
 
     If ``out`` holds an interrupted run of the same settings, that run goes on; so does a finished
     one, if it is given more epochs or patience.
@@ -85,13 +85,14 @@ def train(
     start = time.perf_counter()
     config = config or TrainingConfig()
     validate_data(data)
-    keep_freed_memory()
     torch.manual_seed(config.seed)
     if not isinstance(model, Model):
         model = build_model(model, data, settings)
     elif settings:
         raise ValueError("'settings' cannot be given beside a model, which has its own config")
     device = resolve_device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     initial = copy.deepcopy(model.state_dict()) if refit else {}
     ready = model.transformed(data)
     ready = copy.copy(ready).to(device)  # The caller's is left as it is.

@@ -1,5 +1,7 @@
 """What stands in for features that items lack: the setting ``missing`` of models that read some."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -141,11 +143,55 @@ def test_they_are_trained_saved_extended_and_exported(data: HeteroData, tmp_path
     torch.testing.assert_close(*tables)
 
 
+def test_what_nothing_reaches_is_not_filled_twice(data: HeteroData) -> None:
+    data = data.clone()
+    edges = data["user", "interacts", "item"]
+    edges.edge_index = edges.edge_index[:, edges.edge_index[1] != 7]
+    data["item", "rev_interacts", "user"].edge_index = edges.edge_index.flip(0)
+    data["item"].has_visual[7], data["item"].x_visual[7] = False, 0.0
+    model = build("freedom", data, missing="propagate")
+    once = model.transformed(data)
+    twice = model.transformed(once)
+    kind = next(t for t in once.edge_types if "visual" in t[1])
+    assert not presence(once, "visual")[7]
+    assert twice[kind].edge_index is once[kind].edge_index
+    assert twice["item"].x_visual is once["item"].x_visual
+    # Where items lost it since, it is.
+    again = model.transformed(DropFeatures(0.5)(once))
+    assert presence(again, "visual").sum() == presence(once, "visual").sum()
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_model_that_starts_anew_draws_its_vectors_anew(name: str, data: HeteroData) -> None:
+    model = build(name, data, missing="learned")
+    assert model.missing_features is not None
+    before = [vector.detach().clone() for vector in model.missing_features.vectors.values()]
+    model.reset_parameters()  # type: ignore[operator]
+    after = model.missing_features.vectors.values()
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("missing", ["zero", "learned"])
+def test_a_copy_trains_itself(missing: str, data: HeteroData) -> None:
+    batch = next(iter(BPRBatches(data, 128, seed=1)))
+    model = build("vbpr", data, missing=missing)
+    model_copy, [objective] = copy.deepcopy((model, model.objectives()))
+    torch.stack(
+        list(objective.terms(model.prepare(data), batch, Draws()).values())
+    ).sum().backward()
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(parameter.grad is not None for parameter in model_copy.parameters())
+    pickle.dumps(objective)
+
+
 def test_what_cannot_be(data: HeteroData) -> None:
     with pytest.raises(ValueError, match=r"'missing' needs to be one of \['zero', 'mean', 'prop"):
         build("lattice", data, missing="learned")
     with pytest.raises(ValueError, match="'missing' cannot be 'learned' without 'content'"):
         MENTORPlusConfig(missing="learned", content=False)
+    for name in ("freedom", "bm3"):
+        with pytest.raises(ValueError, match="'learned' without 'modality_loss_weight'"):
+            build(name, data, missing="learned", modality_loss_weight=0.0)
     with pytest.raises(ValueError, match="trained with missing='mean'"):
         ItemEncoder(build("mentor_plus", data, missing="mean"))
     with pytest.raises(ValueError, match="missing"):

@@ -39,3 +39,12 @@ def test_a_sum_of_products(count: int) -> None:
     torch.testing.assert_close(sum_of_products(a, list(b)), (a * b).sum(dim=0))
     with pytest.raises(ValueError, match="argument 2 is"):
         sum_of_products(a, torch.cat([b, b]))
+
+
+def test_autocast_does_not_round_its_gradient() -> None:
+    x, grad = torch.randn(2, 50, 16, generator=torch.Generator().manual_seed(0))
+    x.requires_grad_()
+    (expected,) = torch.autograd.grad(F.normalize(x), x, grad)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (found,) = torch.autograd.grad(unit_rows(x), x, grad)
+    torch.testing.assert_close(found, expected)
