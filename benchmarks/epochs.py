@@ -47,7 +47,6 @@ def epoch(folder: str, entry: Entry, threads: int) -> dict[str, float]:
     config = TrainingConfig.from_dict({"device": "cpu", **entry.training})
     model = build_model(entry.model, data, entry.settings)
     assert isinstance(model, Recommender)
-    data = model.transformed(data)
     inputs = model.prepare(data)
     step = Step(model.objectives(), config.lr)
     batches = BATCHES[config.batches](data, config.batch_size, config.seed)

@@ -10,8 +10,7 @@ from mentor_pyg import SyntheticMultimodal
 from mentor_pyg.cli import new_folder, run_command, summarize
 from mentor_pyg.config import Share
 from mentor_pyg.data import Batch, Inputs, Representations, Sizes
-from mentor_pyg.losses import bpr_loss
-from mentor_pyg.models import Draws, FeatureConfig, Recommender, load_model, register
+from mentor_pyg.models import Draws, FeatureConfig, Recommender, load_model, ranking_terms, register
 from mentor_pyg.training import TrainingConfig, train
 
 
@@ -43,9 +42,8 @@ class Content(Recommender):
         return Representations({"fused": self.user}, {"fused": item})
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """Return the one term ``bpr``."""
-        scores, (user, pos, neg) = self.represent(inputs).pair_scores, batch
-        return {"bpr": bpr_loss(scores(user, pos), scores(user, neg))}
+        """Return the one term ``bpr``, or ``softmax``."""
+        return ranking_terms(self.represent(inputs), batch, self.config)
 
 
 def main(epochs: int = 20, out: Path | None = None) -> None:

@@ -14,9 +14,8 @@ __all__ = ["PeakMemory", "keep_freed_memory"]
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # As in glibc's malloc.h.
 _LARGEST_HELD = 32 * 2**20
 """The most bytes of an array that glibc takes from its heap: its own bound."""
-
-
 _OF_THE_USER = {"GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
+"""Variables by which a user says what glibc keeps."""
 
 
 class PeakMemory:
@@ -46,9 +45,9 @@ def keep_freed_memory() -> None:
     """Have the process keep blocks of up to 32 MiB that it frees, where its C library is glibc.
 
     A training step frees what the next one allocates. Handed back to the system in between, every
-    page of it is fetched and cleared anew, which takes a sixth of a step of MENTOR on a CPU, and
-    nothing of smaller ones. What the environment says of it, in ``MALLOC_TRIM_THRESHOLD_`` or the
-    like, is left as it is.
+    page of it is fetched and cleared anew, which takes a sixth of a step of MENTOR on a CPU, though
+    nothing of one of GRCN or LightGCN. A user's own setting, such as ``MALLOC_TRIM_THRESHOLD_`` in
+    the environment, is left as it is.
     """
     if sys.platform != "linux" or not _OF_THE_USER.isdisjoint(os.environ):
         return

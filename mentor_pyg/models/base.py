@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastOne
 from mentor_pyg.data import Batch, Inputs, Representations, Scorer, Sizes
@@ -41,6 +42,16 @@ class FeatureConfig(ModelConfig):
     dataset at hand, which may be another with other items. ``"learned"``: a vector per modality,
     :class:`~mentor_pyg.nn.MissingFeatures`, which stays as it was drawn where no item lacks the
     modality in training; item graphs are as with ``"zero"``."""
+    features_need: ClassVar[str | None] = None
+    """The setting without which the model reads no features, so that none can be learned."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        needed = self.features_need
+        if self.missing == "learned" and needed and not getattr(self, needed):
+            raise ValueError(
+                f"'missing' cannot be 'learned' without {needed!r}: nothing else reads features"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +88,10 @@ class Recommender(Model):
         super().__init__(sizes, config)
         learned = getattr(self.config, "missing", None) == "learned"
         self.missing_features = MissingFeatures(sizes.channels) if learned else None
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew; here what stands in for missing features."""
+        reset(self.missing_features)
 
     # ---- what a subclass says -----------------------------------------------------------------
 

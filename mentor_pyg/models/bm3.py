@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -48,13 +47,10 @@ class BM3Config(FeatureConfig):
     backend: str = "auto"
     """How :func:`mentor_pyg.ops.propagate` runs."""
 
+    features_need = "modality_loss_weight"
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.missing == "learned" and not self.modality_loss_weight:
-            raise ValueError(
-                "'missing' cannot be 'learned' without 'modality_loss_weight': nothing "
-                "else reads features"
-            )
         if self.ranking_loss == "softmax" and self.ranking_weight == 0:
             raise ValueError(
                 "'ranking_weight' needs to be above 0 with ranking_loss='softmax', which says what "
@@ -122,7 +118,6 @@ class BM3(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew; biases start as zero."""
-        reset(self.missing_features)
         super().reset_parameters()
         nn.init.xavier_normal_(self.predictor.weight)
         nn.init.zeros_(self.predictor.bias)

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
@@ -135,7 +134,7 @@ class COHESION(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        reset(self.missing_features)
+        super().reset_parameters()
         nn.init.xavier_normal_(self.item_embedding)
         for module in self.modules():
             if isinstance(module, ModalityEncoder):

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -106,7 +105,7 @@ class DualGNN(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        reset(self.missing_features)
+        super().reset_parameters()
         for module in self.modules():
             if isinstance(module, ModalityEncoder | ModalityFusion):
                 module.reset_parameters()

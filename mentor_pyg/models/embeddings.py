@@ -29,6 +29,7 @@ class EmbeddingRecommender(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew; here the two tables, which subclasses draw first."""
+        super().reset_parameters()
         nn.init.xavier_uniform_(self.user_embedding)
         nn.init.xavier_uniform_(self.item_embedding)
 

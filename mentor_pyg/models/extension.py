@@ -34,12 +34,13 @@ def extend(model: _M, data: HeteroData, k: int = 20) -> _M:
 
     where :math:`\mathcal{M}_i` are the modalities that the item has; without any, it is the mean
     over all items. Whatever else a model makes of items, such as projected features and item
-    graphs, it makes of the new ones as of the others, once it is given the new dataset; where its
-    ``missing`` is ``"mean"`` or ``"propagate"``, what stands in for features too, so that old items
-    that lack some move a little. So
+    graphs, it makes of the new ones as of the others, once it is given the new dataset. So
     :class:`~mentor_pyg.models.LightGCN`, which reads no features, still ranks new items where the
     dataset has features. A model whose items are what their users give them, as those of
     :class:`~mentor_pyg.models.LayerGCN` are, scores all new items alike.
+
+    Where the model's ``missing`` is ``"mean"`` or ``"propagate"``, what stands in for features is
+    made of the new dataset, and old items that lack some move a little.
 
     Args:
         model: The trained model; it is left as it is.

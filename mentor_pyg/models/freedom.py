@@ -51,13 +51,7 @@ class FREEDOMConfig(FeatureConfig):
     backend: str = "auto"
     """How :func:`mentor_pyg.ops.propagate` runs."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.missing == "learned" and not self.modality_loss_weight:
-            raise ValueError(
-                "'missing' cannot be 'learned' without 'modality_loss_weight': nothing "
-                "else reads features"
-            )
+    features_need = "modality_loss_weight"
 
 
 @register
@@ -117,7 +111,6 @@ class FREEDOM(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        reset(self.missing_features)
         super().reset_parameters()
         reset(self.projections)
 

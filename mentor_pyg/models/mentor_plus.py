@@ -59,12 +59,7 @@ class MENTORPlusConfig(FeatureConfig):
     backend: str = "auto"
     """How :func:`mentor_pyg.ops.propagate` runs."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.missing == "learned" and not self.content:
-            raise ValueError(
-                "'missing' cannot be 'learned' without 'content', which reads features"
-            )
+    features_need = "content"
 
 
 @register
@@ -121,7 +116,6 @@ class MENTORPlus(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        reset(self.missing_features)
         super().reset_parameters()
         reset(self.projections)
 

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -161,7 +160,6 @@ class MMSSL(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        reset(self.missing_features)
         super().reset_parameters()
         for projection in self.projections.values():
             assert isinstance(projection, nn.Linear)

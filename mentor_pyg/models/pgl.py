@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
@@ -152,7 +151,7 @@ class PGL(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, the preferences of each modality as a table of its own."""
-        reset(self.missing_features)
+        super().reset_parameters()
         for table in self.user_preference.detach().split(self.config.embedding_dim, dim=1):
             nn.init.xavier_uniform_(table)
         for module in self.modules():

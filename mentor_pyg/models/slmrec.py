@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -138,7 +137,6 @@ class SLMRec(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        reset(self.missing_features)
         super().reset_parameters()
         for module in self.modules():
             if isinstance(module, nn.Linear):

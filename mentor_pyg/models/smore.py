@@ -9,7 +9,6 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
@@ -140,7 +139,6 @@ class SMORE(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        reset(self.missing_features)
         super().reset_parameters()
         nn.init.normal_(self.filters)
         for module in self.modules():

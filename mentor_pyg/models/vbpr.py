@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastZero
 from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
@@ -109,7 +108,6 @@ class VBPR(EmbeddingRecommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew; biases start as zero."""
-        reset(self.missing_features)
         super().reset_parameters()
         nn.init.xavier_uniform_(self.user_feature_embedding)
         for projection in self.projections.parameters():

@@ -21,7 +21,6 @@ from mentor_pyg.data import (
 )
 from mentor_pyg.transforms.item_knn_graph import drop_knn_graph
 from mentor_pyg.transforms.merge_item_graphs import drop_merged_graph
-from mentor_pyg.typing import Modality
 
 __all__ = ["FillMissing"]
 
@@ -44,8 +43,8 @@ class FillMissing(BaseTransform):
       connects to one with the modality still lack it.
 
     A modality that no item has stays as it is, as does one that all have or that was filled before.
-    Item graphs that a
-    transform made of others go, as they are to be made anew; one of your own is refused.
+    Of others, item graphs that a transform made go, as they are to be made anew; one of your own is
+    refused.
 
     Args:
         how: ``"mean"`` or ``"propagate"``.
@@ -70,8 +69,8 @@ class FillMissing(BaseTransform):
         """Return ``data`` with the features filled in."""
         for modality in modalities(data):
             has = presence(data, modality)
-            filled_before = data[ITEM].get(_record_key(modality))
-            if has.all() or not has.any() or _same(has, filled_before):
+            before = data[ITEM].get(record := f"filled_{modality}")
+            if has.all() or not has.any() or (before is not None and torch.equal(has, before)):
                 continue
             drop_merged_graph(data)
             drop_knn_graph(data, modality)
@@ -83,10 +82,10 @@ class FillMissing(BaseTransform):
                 filled = self._propagated(data, x, has)
                 has = has | filled.any(dim=1)
             data[ITEM][feature_key(modality)] = filled
-            data[ITEM][presence_key(modality)] = has
-            data[ITEM][_record_key(modality)] = has
             if has.all():
                 del data[ITEM][presence_key(modality)]
+            else:
+                data[ITEM][presence_key(modality)] = data[ITEM][record] = has
         return data
 
     def _propagated(self, data: HeteroData, x: Tensor, has: Tensor) -> Tensor:
@@ -103,12 +102,3 @@ class FillMissing(BaseTransform):
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.how!r})"
-
-
-def _record_key(modality: Modality) -> str:
-    """Return where the items are named that have the modality since it was filled in."""
-    return f"filled_{modality}"
-
-
-def _same(has: Tensor, before: Tensor | None) -> bool:
-    return before is not None and torch.equal(has, before)

@@ -166,7 +166,7 @@ def test_a_model_that_starts_anew_draws_its_vectors_anew(name: str, data: Hetero
     model = build(name, data, missing="learned")
     assert model.missing_features is not None
     before = [vector.detach().clone() for vector in model.missing_features.vectors.values()]
-    model.reset_parameters()  # type: ignore[operator]
+    model.reset_parameters()
     after = model.missing_features.vectors.values()
     assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -127,7 +126,7 @@ class MENTOR(Recommender):
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
-        reset(self.missing_features)
+        super().reset_parameters()
         if self.config.id_guidance:
             nn.init.xavier_uniform_(self.item_embedding)
         for module in self.modules():
