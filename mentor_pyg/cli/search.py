@@ -17,11 +17,13 @@ def run(config: Path, out: Path, only: list[str]) -> None:
     The same command goes on where it stopped; several at once share the work.
     """
     from mentor_pyg.experiments import read_plan, search
+    from mentor_pyg.experiments.tables import longest_recall
 
     plan = read_plan(config).only(only)
     for (data, label), chosen in search(plan, out).items():
-        score = next(chosen["val"][key] for key in chosen["val"] if key.startswith("recall@"))
-        print(f"{label} on {data}: {chosen['settings']} {chosen['training']}, recall {score:.4f}")
+        key = longest_recall(chosen["val"])
+        score = chosen["val"][key]
+        print(f"{label} on {data}: {chosen['settings']} {chosen['training']}, {key} {score:.4f}")
 
 
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:

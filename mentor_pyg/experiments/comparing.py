@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import shlex
 import sys
 import time
 import traceback
@@ -24,6 +23,7 @@ from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.evaluation import full_ranking, items_by_popularity, recall_by_item_group
 from mentor_pyg.evaluation.ranking import measured
 from mentor_pyg.experiments.plan import Entry, Plan
+from mentor_pyg.experiments.runs import changes, finished_run
 from mentor_pyg.experiments.searching import chosen_settings
 from mentor_pyg.files import load_checked, replaced_whole, save_checked
 from mentor_pyg.memory import PeakMemory
@@ -32,7 +32,7 @@ from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import Fit, TrainingConfig, train
 from mentor_pyg.transforms import RemoveModalities
 
-__all__ = ["BEYOND", "STRATA", "Cell", "cells_of", "compare"]
+__all__ = ["BEYOND", "STRATA", "Asked", "Cell", "cells_of", "compare"]
 
 BEYOND = ("coverage", "gini", "novelty", "average_popularity")
 """What is reported beside the accuracy."""
@@ -51,14 +51,38 @@ class Cell:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What came of it, ``None`` while there is nothing; ``"error"`` is in it if it failed."""
+        """What came of it, ``None`` while there is nothing; ``"error"`` is in it if it failed.
+
+        Raises:
+            ValueError: If its file is damaged.
+        """
         path = self.folder / "cell.json"
-        return json.loads(path.read_text()) if path.is_file() else None
+        try:
+            return json.loads(path.read_text()) if path.is_file() else None
+        except ValueError as error:
+            mend = "remove it, and the next comparison makes it anew, from the run beside it"
+            raise ValueError(f"{path} is damaged ({error}); {mend}") from error
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is a result that is no failure."""
+        result = self.result
+        return result is not None and "error" not in result
 
     @property
     def per_user(self) -> dict[str, Tensor]:
-        """The metrics of every test user, under their keys, and the users under ``"user"``."""
-        return load_checked(self.folder / "users.safetensors")[0]
+        """The metrics of every test user, under their keys, and the users under ``"user"``.
+
+        Raises:
+            OSError: If their file is not there.
+            ValueError: If it is damaged.
+        """
+        path = self.folder / "users.safetensors"
+        mend = f"remove {self.folder / 'cell.json'}, and the next comparison makes both anew"
+        try:
+            return load_checked(path)[0]
+        except (OSError, ValueError) as error:
+            raise type(error)(f"{path} is gone or damaged ({error}); {mend}") from error
 
 
 def cells_of(plan: Plan, out: Path) -> list[Cell]:
@@ -84,18 +108,21 @@ def compare(plan: Plan, out: Path, *, baselines: bool = True) -> list[Cell]:
 
     Raises:
         FileNotFoundError: If a search has not ended.
-        ValueError: If a dataset has no model without gradients beside it.
+        ValueError: If a dataset has no model without gradients beside it, or a cell that is done is
+            of other settings or data than the plan has now.
     """
     for data in plan.data if baselines else ():
         _check_baselines(plan, data)
-    settings = {
-        (data, e.label): chosen_settings(e, data, out) for data, e in plan.cells()
-    }  # Before anything is trained.
+    cells, settings = cells_of(plan, out), {}
+    for name, source in plan.data.items():  # Before anything is trained.
+        asked = Asked(read_source(source), out)
+        for cell in (cell for cell in cells if cell.data == name):
+            settings[name, cell.entry.label] = asked.settings(cell)
+            if cell.is_done:
+                asked.check(cell)
     loaded: dict[str, HeteroData] = {}
-    cells = cells_of(plan, out)
     for cell in cells:
-        done = cell.result
-        if done is not None and "error" not in done:
+        if cell.is_done:
             continue
         if cell.data not in loaded:
             loaded = {cell.data: read_source(plan.data[cell.data])}
@@ -103,10 +130,46 @@ def compare(plan: Plan, out: Path, *, baselines: bool = True) -> list[Cell]:
         holder = FileLock(cell.folder.with_suffix(".lock"), timeout=0)
         try:
             with holder:
-                _run(cell, settings[cell.data, cell.entry.label], loaded[cell.data], plan, out)
+                if not cell.is_done:  # Another process may have been at it meanwhile.
+                    _run(cell, settings[cell.data, cell.entry.label], loaded[cell.data], plan)
         except Timeout:
             print(f"{_name(cell)}: another process is at it", flush=True)
     return cells
+
+
+class Asked:
+    """What a plan asks of the cells of a dataset.
+
+    Args:
+        data: The dataset.
+        out: The folder of the comparison, with what searches chose.
+    """
+
+    def __init__(self, data: HeteroData, out: Path) -> None:
+        self._data, self._out = data, out
+        self._checksums: dict[str, str] = {}
+
+    def settings(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        """Return a cell's ``settings`` and ``training``; errors as in :func:`chosen_settings`."""
+        return chosen_settings(cell.entry, cell.data, self._out, self._checksum)
+
+    def check(self, cell: Cell) -> None:
+        """Raise a ``ValueError`` if a cell that is done is of other settings or data."""
+        ran = (cell.result or {})["config"]
+        checksum = self._checksum(cell.entry)
+        if changed := changes(ran, cell.entry.model, self.settings(cell), cell.seed, checksum):
+            raise ValueError(
+                f"{cell.folder} was trained with other settings or data than the plan has now "
+                f"({changed}); undo the change, choose another --out, or remove that folder to "
+                f"have it trained anew"
+            )
+
+    def _checksum(self, entry: Entry) -> str:
+        """Return the checksum of the dataset as a model gets it."""
+        key = json.dumps([entry.without, entry.missing])
+        if key not in self._checksums:
+            self._checksums[key] = fingerprint(entry.reads(self._data))
+        return self._checksums[key]
 
 
 def _check_baselines(plan: Plan, data: str) -> None:
@@ -122,7 +185,7 @@ def _name(cell: Cell) -> str:
     return f"{cell.entry.label} on {cell.data}, seed {cell.seed}"
 
 
-def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, plan: Plan, out: Path) -> None:
+def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, plan: Plan) -> None:
     """Train and rank a cell; what fails is written down, and the next cell's turn comes."""
     config = TrainingConfig.from_dict({**settings["training"], "seed": cell.seed})
     times = [time.perf_counter()]
@@ -134,9 +197,8 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, plan: Plan, 
     run = cell.folder / "run"
     try:
         data = cell.entry.reads(data)
-        if (run / "metrics.json").is_file():  # Stopped between training and here.
-            metrics = json.loads((run / "metrics.json").read_text())
-        else:
+        metrics = finished_run(run, cell.entry.model, settings, cell.seed, fingerprint(data))
+        if metrics is None:
             metrics = train(
                 cell.entry.model,
                 data,
@@ -148,18 +210,15 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, plan: Plan, 
             )
         result = {**metrics, **_ranked(cell, run, data, config.k)}
     except Exception as error:  # Whatever it is: the others are still to be trained.
-        again = shlex.join(["mentor-pyg", "compare", "--config", str(plan.path), "--out", str(out)])
         result = {
             "error": f"{type(error).__name__}: {error}",
             "traceback": traceback.format_exc(),
-            "again": again,
         }
-        print(f"{_name(cell)}: failed: {error}; to try again: {again}", file=sys.stderr, flush=True)
+        print(f"{_name(cell)}: failed: {error}", file=sys.stderr, flush=True)
     else:
         epochs = [after - before for before, after in itertools.pairwise(times)]
         result["epoch_seconds"] = sorted(epochs)[len(epochs) // 2] if epochs else None
         result["peak_mib"] = memory.read()
-        result["data"] = fingerprint(data)
         key = f"recall@{max(config.k)}"
         print(f"{_name(cell)}: {key} {result['test'][key]:.4f}", flush=True)
     with replaced_whole(cell.folder / "cell.json") as partial:

@@ -57,7 +57,10 @@ def training_curves(data: str, groups: Groups, out: Path) -> list[Section]:
 
 
 def _curve(cell: Cell, key: str) -> list[float]:
-    with open(cell.folder / "run" / "logs" / "csv" / "metrics.csv", newline="") as file:
+    path = cell.folder / "run" / "logs" / "csv" / "metrics.csv"
+    if not path.is_file():  # Somebody made room.
+        return []
+    with open(path, newline="") as file:
         return [float(row[key]) for row in csv.DictReader(file)]
 
 
@@ -67,6 +70,8 @@ def view_figures(name: str, data: HeteroData, groups: Groups, out: Path) -> list
     for label, group in groups.items():
         cell, result = group[0]
         if not cell.entry.has_seeds or cell.entry.base is not None:
+            continue
+        if not _weights(cell).is_file():  # Somebody made room.
             continue
         views = _before_and_after(cell, result, cell.entry.reads(data))
         if len(views["before training"]) < 2:
@@ -93,7 +98,7 @@ def _before_and_after(
     cell: Cell, result: Mapping[str, Any], data: HeteroData
 ) -> dict[str, dict[View, Tensor]]:
     """Return the items of the views of one width, but for the fused one, as unit rows."""
-    trained = load_model(cell.folder / "run" / "model.safetensors", data)
+    trained = load_model(_weights(cell), data)
     torch.manual_seed(cell.seed)  # As training starts.
     fresh = build_model(cell.entry.model, data, result["config"]["model"]["settings"])
     inputs, found = trained.prepare(data), dict[str, dict[View, Tensor]]()
@@ -108,6 +113,10 @@ def _before_and_after(
             if view != FUSED and rows.size(1) == width
         }
     return found
+
+
+def _weights(cell: Cell) -> Path:
+    return cell.folder / "run" / "model.safetensors"
 
 
 def _distance(a: Tensor, b: Tensor) -> float:

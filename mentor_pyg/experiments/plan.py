@@ -143,11 +143,7 @@ def read_plan(path: Path) -> Plan:
     for name in ("data", "models"):
         if not isinstance(values.get(name), dict) or not values[name]:
             raise ValueError(f"{path}: '{name}' needs a mapping with one entry at least")
-    data = {}
-    for name, folder in values["data"].items():
-        if folder != SYNTHETIC and not Path(folder).is_dir():
-            raise FileNotFoundError(f"{path}: there is no data folder {folder} for '{name}'")
-        data[str(name)] = folder if folder == SYNTHETIC else str(Path(folder).resolve())
+    data = _data(path, values["data"])
     rest: dict[str, Any] = {name: values[name] for name in known[3:] if name in values}
     try:
         checked = _Rest.from_dict(rest)
@@ -155,7 +151,7 @@ def read_plan(path: Path) -> Plan:
         raise ValueError(f"{path}: {error}") from error
     if len(set(checked.seeds)) != len(checked.seeds) or not checked.seeds:
         raise ValueError(f"{path}: 'seeds' needs different numbers (got {list(checked.seeds)})")
-    common = values.get("training") or {}
+    common = _part(f"{path}: 'training'", values.get("training"))
     entries = [
         entry
         for label, one in values["models"].items()
@@ -165,7 +161,34 @@ def read_plan(path: Path) -> Plan:
     if len(models) < len(entries):
         again = next(e.label for e in entries if models[e.label] is not e)
         raise ValueError(f"{path}: there are two models {again}; give one another label")
+    _check_lengths(path, common, entries)
     return Plan(path=path, data=data, models=models, **vars(checked))
+
+
+def _data(path: Path, values: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the datasets' folders by name."""
+    data = {}
+    for name, folder in values.items():
+        try:
+            _label(str(name))
+        except ValueError as error:
+            raise ValueError(f"{path}: 'data': {error}") from error
+        if not isinstance(folder, str):
+            raise ValueError(f"{path}: 'data' needs a folder for '{name}' (got {folder!r})")
+        if folder != SYNTHETIC and not Path(folder).is_dir():
+            raise FileNotFoundError(f"{path}: there is no data folder {folder} for '{name}'")
+        data[str(name)] = folder if folder == SYNTHETIC else str(Path(folder).resolve())
+    return data
+
+
+def _check_lengths(path: Path, common: Mapping[str, Any], entries: Sequence[Entry]) -> None:
+    """Refuse models that are measured at lengths of their own."""
+    own = {e.label: e.training["k"] for e in entries if "k" in e.training}
+    if other := {label: k for label, k in own.items() if k != common.get("k")}:
+        raise ValueError(
+            f"{path}: 'k' has to be the same for all models; give it in the plan's own 'training' "
+            f"(got {other})"
+        )
 
 
 def _entries(
@@ -175,21 +198,21 @@ def _entries(
     known = ("model", "settings", "training", "search", "data", "without", "missing", "variants")
     values = _mapping(where, values or {}, known)
     try:
-        training = {**common, **(values.get("training") or {})}
+        training = {**common, **_part("'training'", values.get("training"))}
         entry = Entry(
             label=_label(label),
-            model=values.get("model", label),
-            settings=values.get("settings") or {},
+            model=str(values.get("model", label)),
+            settings=_part("'settings'", values.get("settings")),
             training=training,
-            space=_space(values.get("search") or {}),
-            data=tuple(values.get("data") or data),
-            without=_names(values.get("without")),
+            space=_space(_part("'search'", values.get("search"))),
+            data=_names("data", values.get("data")) or data,
+            without=_names("without", values.get("without")),
             missing=_missing(values.get("missing")),
         )
         entries = [entry]
-        for name, changes in (values.get("variants") or {}).items():
-            changes = dict(changes)
-            without = _names(changes.pop("without", entry.without))
+        for name, changes in _part("'variants'", values.get("variants")).items():
+            changes = dict(_part(f"'variants': {name}", changes))
+            without = _names("without", changes.pop("without", entry.without))
             missing = _missing(changes.pop("missing", entry.missing))
             _space({key: [value] for key, value in changes.items()})  # Checks the keys.
             parts: dict[str, dict[str, Any]] = {"settings": {}, "training": {}}
@@ -209,7 +232,7 @@ def _entries(
             entries.append(variant)
         for one in entries:
             _check(one, data)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from error
     return entries
 
@@ -219,17 +242,19 @@ def _check(entry: Entry, data: tuple[str, ...]) -> None:
     model = find_model(entry.model)
     if unknown := sorted(set(entry.data).difference(data)):
         raise ValueError(f"'data' needs names among {list(data)} (got {unknown})")
-    if "seed" in entry.training:
-        raise ValueError("'training' has no seed of its own; 'seeds' has them")
     base = entry.base or entry
+    if "seed" in entry.training or "training.seed" in base.space:
+        raise ValueError("'training' has no seed of its own; 'seeds' has them")
+    if "training.k" in base.space:
+        raise ValueError("'training.k' is what is measured, and is not searched")
     for extreme in _extremes(base.space):
         model.Config.from_dict({**base.settings, **extreme["settings"], **entry.settings})
         TrainingConfig.from_dict({**base.training, **extreme["training"], **entry.training})
 
 
-def _names(values: Any) -> tuple[str, ...]:
-    if isinstance(values, str):
-        raise ValueError(f"'without' needs a list of modalities (got {values!r})")
+def _names(what: str, values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list | tuple | None):
+        raise ValueError(f"'{what}' needs a list (got {values!r})")
     return tuple(map(str, values or ()))
 
 
@@ -245,9 +270,9 @@ def _missing(values: Any) -> Mapping[str, Any]:
 
 
 def _label(text: str) -> str:
-    if not re.fullmatch(r"[\w.+-]+", text):
+    if not re.fullmatch(r"[\w.+-]+", text) or text.strip(".") == "":
         raise ValueError(
-            f"a label names a folder, and needs letters, digits and _ . + - alone (got {text!r})"
+            f"a name is that of a folder, with letters, digits and _ . + - alone (got {text!r})"
         )
     return text
 
@@ -286,6 +311,15 @@ def _extremes(space: Space) -> list[dict[str, dict[str, Any]]]:
         bounds = (choice["from"], choice["to"]) if isinstance(choice, Mapping) else choice
         found += [{"settings": {}, "training": {}, part: {name: value}} for value in bounds]
     return found
+
+
+def _part(where: str, values: Any) -> dict[str, Any]:
+    """Return a part of a plan that may be left out, with names that are its author's."""
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} needs to be a mapping (got {values!r})")
+    return {str(key): value for key, value in values.items()}
 
 
 def _mapping(where: str, values: Any, known: tuple[str, ...]) -> dict[str, Any]:

@@ -9,14 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import edge_label_index, num_items, num_users
+from mentor_pyg.data import edge_label_index, fingerprint, num_items, num_users
 from mentor_pyg.datasets.sources import read_source
-from mentor_pyg.experiments.comparing import Cell, cells_of
+from mentor_pyg.dependencies import require
+from mentor_pyg.experiments.comparing import Asked, Cell, cells_of
 from mentor_pyg.experiments.figures import training_curves, view_figures
 from mentor_pyg.experiments.plan import Plan
 from mentor_pyg.experiments.tables import (
+    Groups,
     ablations,
     accuracy,
     beyond_accuracy,
@@ -47,10 +50,7 @@ def write_report(
         name: The name of both files, without suffix.
         page: A file that gets the Markdown too, without figures.
     """
-    commands = (
-        shlex.join(["mentor-pyg", command, "--config", str(plan.path), "--out", str(out)])
-        for command in ("search", "compare")
-    )
+    commands = (_command(name, plan, out) for name in ("search", "compare"))
     sections = [Section(title="Comparison", level=1, text=_reading(plan), code="\n".join(commands))]
     cells = cells_of(plan, out)
     for data in plan.data:
@@ -78,10 +78,13 @@ def _without_figure(section: Section) -> Section | None:
 
 def _reading(plan: Plan) -> list[str]:
     searched = ""
-    if any(entry.space for entry in plan.models.values()):
+    entries = [entry for entry in plan.models.values() if entry.base is None]
+    if any(entry.space for entry in entries):
+        given = ", ".join(entry.label for entry in entries if not entry.space)
+        but = f"; but for {given}, whose settings were given" if given else ""
         searched = (
             f"Every model had {plan.trials} trials of a search on each dataset, or one of every "
-            f"point where it has fewer. "
+            f"point where it has fewer{but}. "
         )
     return [
         "Every model was trained on the train split, its epoch and its settings were chosen by the "
@@ -96,11 +99,12 @@ def _reading(plan: Plan) -> list[str]:
 
 
 def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[Section]:
-    results = [(cell, cell.result) for cell in cells]
+    graph = read_source(plan.data[data])
+    asked = Asked(graph, out)
+    results = [(cell, _result(cell, asked)) for cell in cells]
     done = [(cell, r) for cell, r in results if r is not None and "error" not in r]
     failed = [(cell, r) for cell, r in results if r is not None and "error" in r]
     missing = [cell for cell, r in results if r is None]
-    graph = read_source(plan.data[data])
     sections = [_facts(data, graph, done, missing)]
     if done:
         groups: dict[str, list[tuple[Cell, dict[str, Any]]]] = {}
@@ -108,7 +112,7 @@ def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[S
             groups.setdefault(cell.entry.label, []).append((cell, result))
         order = sorted(groups, key=lambda label: -mean(groups[label], "val", longest(groups)))
         groups = {label: groups[label] for label in order}
-        sections.append(accuracy(groups))
+        sections.append(accuracy(groups, _write_users(data, groups, out)))
         sections += paired_tests(groups)
         sections += ablations(groups)
         sections.append(strata(graph, groups))
@@ -123,10 +127,39 @@ def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[S
                 title=f"Failed: {cell.entry.label}, seed {cell.seed}",
                 level=3,
                 text=[result["error"]],
-                code=result["again"],
+                code=_command("compare", plan, out, "--only", cell.entry.label),
             )
         )
     return sections
+
+
+def _result(cell: Cell, asked: Asked) -> dict[str, Any] | None:
+    """Return a cell's result; as one that failed if it is damaged or of another plan."""
+    try:
+        if cell.is_done:
+            asked.check(cell)
+            _ = cell.per_user  # Raises where it is damaged.
+        return cell.result
+    except (OSError, ValueError) as error:
+        return {"error": str(error)}
+
+
+def _write_users(name: str, groups: Groups, out: Path) -> str:
+    """Write the metrics of every user under every model and seed as one table; return its name."""
+    require("pyarrow", extra="experiments", purpose="Keeping every user's metrics")
+    frames = []
+    for label, group in groups.items():
+        for cell, _ in group:
+            columns = {key: value.numpy() for key, value in cell.per_user.items()}
+            frames.append(pd.DataFrame({"model": label, "seed": cell.seed, **columns}))
+    path = out / f"users-{name}.parquet"
+    with replaced_whole(path) as partial:
+        pd.concat(frames).astype({"model": "category"}).to_parquet(partial, index=False)
+    return path.name
+
+
+def _command(name: str, plan: Plan, out: Path, *rest: str) -> str:
+    return shlex.join(["mentor-pyg", name, "--config", str(plan.path), "--out", str(out), *rest])
 
 
 def _facts(
@@ -141,7 +174,7 @@ def _facts(
         f"validation and {sizes[2]:,} test interactions. No interaction is in two splits."
     ]
     if done:
-        text.append(f"Checksum of the data and their split: {done[0][1]['data']}.")
+        text.append(f"Checksum of the data and their split: {fingerprint(graph)}.")
     seeds = Counter(cell.entry.label for cell, _ in done if cell.entry.has_seeds)
     few = sorted(label for label, count in seeds.items() if count < _ENOUGH)
     lacking = [f"fewer than {_ENOUGH} seeds of {', '.join(few)}"] if few else []

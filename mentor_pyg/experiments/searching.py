@@ -7,7 +7,7 @@ import math
 import random
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from mentor_pyg.data import fingerprint
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.dependencies import require
 from mentor_pyg.experiments.plan import Entry, Plan, Space
+from mentor_pyg.experiments.runs import finished_run
 from mentor_pyg.files import replaced_whole
 from mentor_pyg.sampling import mix_seed
 from mentor_pyg.training import Fit, TrainingConfig, train
@@ -52,29 +53,46 @@ def search(plan: Plan, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
     Raises:
         ImportError: If Optuna is not installed.
-        ValueError: If the folder holds a search of another plan, or no trial came to an end.
+        ValueError: If the folder holds a search of another plan, or no trial came to an end; after
+            the others have been searched.
     """
-    found = {}
+    found, errors = {}, []
     for name, source in plan.data.items():
         entries = [e for d, e in plan.cells() if d == name and e.space]
         data = read_source(source) if entries else None
         for entry in entries:
             assert data is not None
-            chosen = _Search(plan, entry, name, entry.reads(data), out).run()
+            try:
+                chosen = _Search(plan, entry, name, entry.reads(data), out).run()
+            except ValueError as error:  # The others are still to be searched.
+                errors.append(f"{entry.label} on {name}: {error}")
+                continue
             if chosen is not None:
                 found[name, entry.label] = chosen
+    if errors:
+        raise ValueError("; ".join(errors))
     return found
 
 
-def chosen_settings(entry: Entry, data: str, out: Path) -> dict[str, dict[str, Any]]:
+def chosen_settings(
+    entry: Entry, data: str, out: Path, checksum: Callable[[Entry], str] | None = None
+) -> dict[str, dict[str, Any]]:
     """Return the settings of a model on a dataset: those given, and those that a search chose.
+
+    Args:
+        entry: The model.
+        data: The name of the dataset.
+        out: The folder of the comparison.
+        checksum: What gives the checksum of the dataset as a model gets it, to be checked against
+            that of the search.
 
     Raises:
         FileNotFoundError: If there is something to search and no search has ended.
+        ValueError: If the search was of another plan or other data, or its file is damaged.
     """
     given = {"settings": dict(entry.settings), "training": dict(entry.training)}
     if entry.base is not None:  # A variant has what its base has but for its own.
-        base = chosen_settings(entry.base, data, out)
+        base = chosen_settings(entry.base, data, out, checksum)
         return {part: {**base[part], **given[part]} for part in given}
     if not entry.space:
         return given
@@ -84,9 +102,14 @@ def chosen_settings(entry: Entry, data: str, out: Path) -> dict[str, dict[str, A
             f"{path} is not there: the settings of {entry.label} on {data} are still to be "
             f"searched; run `mentor-pyg search` with the same --config and --out"
         )
-    chosen = json.loads(path.read_text())
+    try:
+        chosen = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it and search again") from error
     if chosen["searched"] != _described(entry):
         raise ValueError(f"{path} was chosen by a search of another plan; search in another --out")
+    if checksum is not None and chosen["data"] != checksum(entry):
+        raise ValueError(f"{path} was chosen on other data or splits; search in another --out")
     return {part: chosen[part] for part in given}
 
 
@@ -109,6 +132,7 @@ class _Search:
 
     def __init__(self, plan: Plan, entry: Entry, name: str, data: HeteroData, out: Path) -> None:
         self.plan, self.entry, self.data = plan, entry, data
+        self.checksum = fingerprint(data)
         self.label = f"{entry.label} on {name}"
         self.folder = _folder(out, name, entry)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -118,10 +142,7 @@ class _Search:
         self.lock = FileLock(out / "search.lock")
         with self.lock:
             self.study = self.optuna.create_study(
-                storage=self.optuna.storages.RDBStorage(
-                    f"sqlite:///{out / 'search.db'}",
-                    engine_kwargs={"connect_args": {"timeout": 60}},
-                ),
+                storage=self._storage(out / "search.db"),
                 study_name=f"{name}/{entry.label}",
                 direction="maximize",
                 load_if_exists=True,
@@ -135,16 +156,30 @@ class _Search:
                 self.study.enqueue_trial(point, skip_if_exists=True)
             self.trials = len(points) or plan.trials
 
+    def _storage(self, path: Path) -> Any:
+        damage = require("sqlalchemy.exc", extra="experiments", purpose="Searching").DatabaseError
+        try:
+            return self.optuna.storages.RDBStorage(
+                f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
+            )
+        except damage as error:
+            raise ValueError(
+                f"{path} is no database of searches ({error.orig}); put a copy in its place, or "
+                f"choose another --out"
+            ) from error
+
     def _check_same(self, out: Path) -> None:
         described = {
             "searched": _described(self.entry),
             "trials": self.plan.trials,
-            "data": fingerprint(self.data),
+            "data": self.checksum,
+            "seed": self.plan.seeds[0],
+            "search_seed": self.plan.search_seed,
         }
-        before = self.study.user_attrs.get("plan", described)
+        before = {**described, **self.study.user_attrs.get("plan", {})}
         if changed := sorted(key for key in described if described[key] != before[key]):
             raise ValueError(
-                f"{out} holds a search for {self.label} with other {changed}; give the same plan "
+                f"{out} holds a search with other {changed}; give the same plan "
                 f"to go on with it, or choose another --out"
             )
         self.study.set_user_attr("plan", described)
@@ -195,16 +230,25 @@ class _Search:
     def _free_abandoned(self) -> None:
         """Have trials whose process is gone taken again, from where they stopped."""
         for trial in self.study.get_trials(deepcopy=False, states=(self.states.RUNNING,)):
+            # What is being asked for is named under the lock that is held here.
+            if (run := trial.user_attrs.get("run")) is None:
+                self._take_again(trial, {})
+                continue
             holder = self._holder(trial)
             try:
                 holder.acquire(timeout=0)
             except Timeout:
                 continue
             try:
-                self.study.tell(trial.number, state=self.states.FAIL)
-                self.study.enqueue_trial(trial.params, {"run": trial.user_attrs["run"]})
+                self._take_again(trial, {"run": run})
             finally:
                 holder.release()
+
+    def _take_again(self, trial: Any, attributes: Mapping[str, str]) -> None:
+        # It may have been stopped before all of the values that it was given were asked for.
+        point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        self.study.tell(trial.number, state=self.states.FAIL)
+        self.study.enqueue_trial(point, attributes)
 
     def _try(self, trial: Any) -> None:
         """Train with the settings of a trial, and record what came of it."""
@@ -218,8 +262,10 @@ class _Search:
                 raise self.optuna.TrialPruned
 
         path = self.folder / trial.user_attrs["run"]
-        try:
-            metrics = train(
+        try:  # A process may have been stopped between the end of a trial's training and here.
+            metrics = finished_run(
+                path, self.entry.model, settings, config.seed, self.checksum
+            ) or train(
                 self.entry.model,
                 self.data,
                 path,
@@ -255,7 +301,7 @@ class _Search:
         ended = [trial for trial in trials if trial.state == self.states.COMPLETE]
         if not ended:
             errors = {t.user_attrs["error"] for t in trials if "error" in t.user_attrs}
-            raise ValueError(f"no trial of {self.label} came to an end: {sorted(errors)}")
+            raise ValueError(f"no trial came to an end: {sorted(errors)}")
         best = max(ended, key=lambda trial: (trial.value, -trial.number))
         settings = self._suggest(self.optuna.trial.FixedTrial(best.params))
         count = [trial.state for trial in trials].count
@@ -266,7 +312,7 @@ class _Search:
             "trials": self.trials,
             "given_up": count(self.states.PRUNED),
             "failed": sum("error" in trial.user_attrs for trial in trials),
-            "data": fingerprint(self.data),
+            "data": self.checksum,
         }
         with replaced_whole(self.folder / "chosen.json") as partial:
             partial.write_text(json.dumps(chosen, indent=2) + "\n")

@@ -23,6 +23,7 @@ __all__ = [
     "beyond_accuracy",
     "costs",
     "longest",
+    "longest_recall",
     "mean",
     "modality_changes",
     "paired_tests",
@@ -35,8 +36,12 @@ Groups: TypeAlias = Mapping[str, Sequence[tuple[Cell, Mapping[str, Any]]]]
 
 def longest(groups: Groups) -> str:
     """Return the key of the recall that selects."""
-    result = next(iter(groups.values()))[0][1]
-    return max((key for key in result["val"] if key.startswith("recall@")), key=_length)
+    return longest_recall(next(iter(groups.values()))[0][1]["val"])
+
+
+def longest_recall(metrics: Mapping[str, float]) -> str:
+    """Return the key of the recall of the longest list."""
+    return max((key for key in metrics if key.startswith("recall@")), key=_length)
 
 
 def _length(key: str) -> int:
@@ -52,8 +57,13 @@ def mean(group: Sequence[tuple[Cell, Mapping[str, Any]]], part: str, key: str) -
     return statistics.fmean(_values(group, part, key))
 
 
-def accuracy(groups: Groups) -> Section:
-    """Return means and deviations over seeds, the best in bold."""
+def accuracy(groups: Groups, users: str) -> Section:
+    """Return means and deviations over seeds, the best in bold.
+
+    Args:
+        groups: The cells by label.
+        users: The name of the file with the metrics of every user.
+    """
     selects = longest(groups)
     result = next(iter(groups.values()))[0][1]
     keys = [key for key in result["test"] if key.split("@")[0] in ("recall", "ndcg")]
@@ -66,7 +76,8 @@ def accuracy(groups: Groups) -> Section:
         bold.add((best, column + 3))
     columns = ["model", "seeds", f"val {selects}", *(f"test {key}" for key in keys)]
     table = Table(columns=columns, rows=rows, bold=frozenset(bold))
-    return Section(title="Accuracy", level=3, text=["In the order of validation."], table=table)
+    text = f"In the order of validation. What each user has is in the comparison's {users}."
+    return Section(title="Accuracy", level=3, text=[text], table=table)
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -81,18 +92,25 @@ def _per_user(group: Sequence[tuple[Cell, Any]], key: str) -> np.ndarray:
 
 def paired_tests(groups: Groups) -> list[Section]:
     """Compare the model that is best on validation with all others, but for variants."""
-    first, *others = [label for label, group in groups.items() if group[0][0].entry.base is None]
-    if not others:
+    labels = [label for label, group in groups.items() if group[0][0].entry.base is None]
+    if len(labels) < 2:
         return []
+    first, *others = labels
     text = (
-        f"{first}, the best on validation but for variants, against every other model: the "
-        f"difference of {longest(groups)} on test, paired over users, each user's value averaged "
-        f"over seeds. The interval is bootstrapped over users, p is that of Wilcoxon's signed-rank "
-        f"test, and the effect the rank-biserial correlation. Seeds are not resampled: with few of "
-        f"them, look at their spread too."
+        f"{first}, the best on validation but for variants, against every other model. "
+        f"{_what_is_tested(groups)}"
     )
     table = _paired(groups, first, others)
     return [Section(title="Paired tests", level=3, text=[text], table=table)]
+
+
+def _what_is_tested(groups: Groups) -> str:
+    return (
+        f"The difference of {longest(groups)} on test is paired over users, each user's value "
+        f"averaged over seeds. The interval is bootstrapped over users, p is that of Wilcoxon's "
+        f"signed-rank test, and the effect the rank-biserial correlation. Seeds are not resampled: "
+        f"with few of them, look at their spread too."
+    )
 
 
 def ablations(groups: Groups) -> list[Section]:
@@ -103,7 +121,8 @@ def ablations(groups: Groups) -> list[Section]:
         if base is not None and base.label in groups:
             bases.setdefault(base.label, []).append(label)
     text = (
-        "{} against its variants, which have its settings but for what their name says. As above."
+        f"{{}} against its variants, which have its settings but for what their name says. "
+        f"{_what_is_tested(groups)}"
     )
     return [
         Section(
@@ -175,6 +194,7 @@ def strata(data: HeteroData, groups: Groups) -> Section:
     rows = []
     for label, group in groups.items():
         items = np.array([result["items"] for _, result in group], dtype=float).mean(axis=0)
+        items = np.append(items, [np.nan] * (len(names) - len(items)))  # Nobody is so popular.
         values, of_user = _per_user(group, key), activity[group[0][0].per_user["user"]].numpy()
         users = [values[of_user == number] for number in range(1, len(names))]
         rows.append([label, *(_number(x) for x in items)])
@@ -210,7 +230,8 @@ def modality_changes(groups: Groups) -> list[Section]:
             rows.append([label, modality, f"{whole:.4f}", f"{hidden - whole:+.4f}", ""])
             for variant in groups.values():
                 of = variant[0][0].entry
-                only = of.without == (modality,) and not of.settings and not of.training
+                only = (of.without, of.missing) == ((modality,), entry.missing)
+                only = only and not of.settings and not of.training
                 if of.base is not None and of.base.label == entry.label and only:
                     rows[-1][-1] = f"{mean(variant, 'test', key) - whole:+.4f}"
     if not rows:

@@ -23,7 +23,6 @@ from mentor_pyg.typing import Split
 
 __all__ = ["Fit", "Hook", "fit", "rank"]
 
-
 _COUNTED = ("epoch", "best_epoch", "best_score", "rows")
 
 
@@ -46,9 +45,7 @@ class Fit:
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs, as tensors and plain values."""
         optimizers = [optimizer.state_dict() for optimizer in self.optimizers]
-        counted = {
-            name: getattr(self, name) for name in ("epoch", "best_epoch", "best_score", "rows")
-        }
+        counted = {name: getattr(self, name) for name in _COUNTED}
         return {"model": self.model.state_dict(), "optimizers": optimizers, "counted": counted}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from mentor_pyg.files import replaced_whole
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "flattened"]
 
 _MAY_GROW = ("training.epochs", "training.patience")
 """Settings with which a run can be gone on with."""
@@ -135,7 +135,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_same(path: Path, before: dict[str, Any], settings: dict[str, Any]) -> bool:
     """Return whether the run may train longer than before; raise if it is another run."""
-    old, new = _flat(before), _flat({part: settings[part] for part in before})
+    old, new = flattened(before), flattened({part: settings[part] for part in before})
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     if other := sorted(changed.difference(_MAY_GROW)):
         was, now = ({key: values.get(key) for key in other} for values in (old, new))
@@ -146,11 +146,13 @@ def _check_same(path: Path, before: dict[str, Any], settings: dict[str, Any]) ->
     return any(new[key] > old[key] for key in changed)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return nested values under dotted names."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+            flattened(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {prefix + key: value}
         )
     return flat

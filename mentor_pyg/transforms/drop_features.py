@@ -50,8 +50,8 @@ class DropFeatures(BaseTransform):
     def __init__(
         self, share: float, by: Literal["random", "unpopular"] = "random", seed: int = 0
     ) -> None:
-        if not 0 <= share <= 1:
-            raise ValueError(f"'share' needs to be between 0 and 1 (got {share})")
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"'share' needs to be between 0 and 1 (got {share!r})")
         if by not in ("random", "unpopular"):
             raise ValueError(f"'by' needs to be 'random' or 'unpopular' (got {by!r})")
         self.share, self.by, self.seed = share, by, seed

@@ -1,13 +1,16 @@
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
 
+from mentor_pyg.data import fingerprint
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.evaluation import full_ranking, items_by_popularity, recall_by_item_group
 from mentor_pyg.experiments import Cell, cells_of, compare, read_plan, search, write_report
@@ -189,7 +192,7 @@ def test_a_failed_cell_is_reported_and_tried_again(
     assert "### Failed: item_knn, seed 3\n\nMemoryError: too little" in markdown
     title, _, failed = markdown.partition("### Failed")
     command = f"mentor-pyg compare --config {plan.path} --out {out}"
-    assert command in title and command in failed
+    assert command in title and f"{command} --only item_knn" in failed
     monkeypatch.undo()
     assert all("error" not in (cell.result or {}) for cell in compare(plan, out))
     assert "Failed" not in write_report(plan, out)[0].read_text()
@@ -291,4 +294,127 @@ def test_report(write_plan: Write, out: Path) -> None:
     assert f"| {test.difference:+.4f} | {test.low:+.4f} to {test.high:+.4f} |" in markdown
     assert (out / "figures" / "tiny-curves.png").read_bytes().startswith(b"\x89PNG")
     assert page.count("data:image/png;base64,") == 1 and "± " in page
-    assert json.loads((cells[0].folder / "cell.json").read_text())["data"] in markdown
+    assert fingerprint(read_source(plan.data["tiny"])) in markdown
+    table = pd.read_parquet(out / "users-tiny.parquet").query("model == 'lightgcn' and seed == 4")
+    (cell,) = [c for c in cells if named([c]) == [("lightgcn", 4)]]
+    for key, values in cell.per_user.items():
+        assert table[key].tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("embedding_dim: 8", "embedding_dim: 4", "settings.embedding_dim was 8, now 4"),
+        ("lr: 0.01", "lr: 0.1", "training.lr was 0.01, now 0.1"),
+        ("{settings: {k: 20}}", "{settings: {k: 20, shrink: 3.0}}", "shrink was 0.0, now 3.0"),
+        ("{settings: {k: 20}}", "{model: user_knn}", "model was item_knn, now user_knn"),
+        ("  lightgcn:", "  lightgcn:\n    missing: {share: 0.5}", "data was "),
+    ],
+)
+def test_a_changed_plan_is_noticed(
+    write_plan: Write, out: Path, old: str, new: str, named: str
+) -> None:
+    compare(read_plan(write_plan(*GIVEN)), out)
+    path = write_plan(*GIVEN)
+    path.write_text(path.read_text().replace(old, new))
+    plan = read_plan(path)
+    with pytest.raises(ValueError, match=f"with other settings or data .*{named}"):
+        compare(plan, out)
+    markdown = write_report(plan, out)[0].read_text()
+    assert "### Failed: " in markdown and named in markdown
+
+
+def test_a_setting_that_is_younger_than_a_run_had_its_default(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan(*GIVEN))
+    for cell in compare(plan, out):
+        result = cell.result or {}
+        result["config"]["model"]["settings"].pop("backend", None)
+        (cell.folder / "cell.json").write_text(json.dumps(result))
+    compare(plan, out)
+
+
+def test_changed_data_are_noticed(write_plan: Write, out: Path) -> None:
+    searched = ("  item_knn: {settings: {k: 20}}", "  item_knn: {search: {settings.k: [5, 20]}}")
+    path = write_plan(*GIVEN)
+    path.write_text(path.read_text().replace(*searched))
+    plan = read_plan(path)
+    search(plan, out)
+    (inter,) = Path(plan.data["tiny"]).glob("*.inter")
+    lines = inter.read_text().splitlines()
+    inter.write_text("\n".join(lines[:-1]))
+    with pytest.raises(ValueError, match=r"chosen.json was chosen on other data"):
+        compare(plan, out)
+
+
+def test_what_another_process_has_ended_is_left(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_plan(write_plan(*GIVEN)).only(["popularity"])
+    (cell,) = cells_of(plan, out)
+
+    class Slow(FileLock):
+        def __enter__(self) -> Any:  # Meanwhile another process has made the cell.
+            (cell.folder / "cell.json").write_text('{"made": "elsewhere"}')
+            return super().__enter__()
+
+    monkeypatch.setattr(f"{MODULE}.FileLock", Slow)
+    assert [c.result for c in compare(plan, out)] == [{"made": "elsewhere"}]
+
+
+@pytest.mark.parametrize("file", ["cell.json", "users.safetensors"])
+def test_a_damaged_cell_is_a_failed_one(write_plan: Write, out: Path, file: str) -> None:
+    plan = read_plan(write_plan(*GIVEN))
+    cells = compare(plan, out)
+    (cells[1].folder / file).write_text("{")
+    markdown = write_report(plan, out)[0].read_text()
+    assert f"### Failed: item_knn, seed 3\n\n{cells[1].folder / file} is" in markdown
+    before = cells[0].folder / "run" / "metrics.json", cells[1].folder / "run" / "metrics.json"
+    times = [path.stat().st_mtime_ns for path in before]
+    (cells[1].folder / "cell.json").unlink()  # As it says.
+    compare(plan, out)
+    assert "Failed" not in write_report(plan, out)[0].read_text()
+    assert [path.stat().st_mtime_ns for path in before] == times
+
+
+def test_runs_whose_logs_and_weights_are_gone_are_still_reported(
+    write_plan: Write, out: Path
+) -> None:
+    own = "mgcn: {settings: {k: 3, embedding_dim: 8}}"
+    plan = read_plan(write_plan(*GIVEN, ("  lightgcn:", f"  {own}\n  lightgcn:")))
+    for cell in compare(plan, out):
+        shutil.rmtree(cell.folder / "run")
+    markdown = write_report(plan, out)[0].read_text()
+    assert "| mgcn | 2 |" in markdown and "Views of" not in markdown
+
+
+def test_ablation_without_its_base(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan(*GIVEN)).ablation()
+    cells = compare(plan, out, baselines=False)
+    for cell in cells:
+        if cell.entry.base is None:
+            (cell.folder / "cell.json").unlink()
+    markdown = write_report(plan, out, "ablation")[0].read_text()
+    assert "| lightgcn-flat |" in markdown and "Ablation of" not in markdown
+
+
+def test_models_without_a_search_are_named(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan())
+    markdown = write_report(plan, out)[0].read_text()
+    assert "where it has fewer; but for popularity, whose settings were given." in markdown
+
+
+def test_groups_that_are_empty_keep_their_place(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan(*GIVEN)).only(["popularity"])
+    (cell,) = compare(plan, out)
+    result = cell.result or {}
+    of_users = strata_row(write_report(plan, out)[0])[4:]
+    result["items"] = result["items"][:2]
+    (cell.folder / "cell.json").write_text(json.dumps(result))
+    assert strata_row(write_report(plan, out)[0])[2:] == ["", "", *of_users]
+
+
+def strata_row(path: Path) -> list[str]:
+    """Return the cells of the first model in the table by popularity and activity."""
+    lines = path.read_text().splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("| model | items 0 "))
+    return [cell.strip() for cell in lines[start + 2].split("|")[2:-1]]

@@ -142,8 +142,68 @@ def test_says_so_where_every_trial_failed(
         raise FloatingPointError("NaN")
 
     monkeypatch.setattr(f"{MODULE}.train", diverging)
-    with pytest.raises(ValueError, match=r"no trial of item_knn on tiny came to an end.*NaN"):
+    with pytest.raises(ValueError, match=r"item_knn on tiny: no trial came to an end.*NaN"):
         search(read_plan(write_plan()), out)
+
+
+def test_one_that_cannot_be_searched_does_not_stop_the_others(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan(("  item_knn:", "  item_knn:\n    without: [smell]")))
+    with pytest.raises(ValueError, match=r"item_knn on tiny: .*'smell'"):
+        search(plan, out)
+    assert len(trials_of(out, "lightgcn")) == 4
+    assert chosen_settings(plan.models["lightgcn"], "tiny", out)
+
+
+@pytest.mark.parametrize("at", ["run", "metrics"])
+@pytest.mark.parametrize("label", ["item_knn", "lightgcn"])
+def test_goes_on_wherever_it_was_killed(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch, label: str, at: str
+) -> None:
+    whole = ("settings.shrink: {from: 0.0, to: 50.0}", "settings.shrink: [0.0, 50.0]")
+    plan = read_plan(write_plan(whole)).only([label])
+    keep = optuna.trial.Trial.set_user_attr
+
+    def killed(trial: Any, key: str, value: Any) -> None:
+        if key == at and trial.number == 1:
+            raise KeyboardInterrupt
+        keep(trial, key, value)
+
+    monkeypatch.setattr(optuna.trial.Trial, "set_user_attr", killed)
+    with pytest.raises(KeyboardInterrupt):
+        search(plan, out)
+    monkeypatch.undo()
+    search(plan, out)
+    ended = [trial for trial in trials_of(out, label) if trial.state.name != "FAIL"]
+    assert len(ended) == 4
+    if label == "item_knn":  # Each of the four points was tried once.
+        assert len({tuple(sorted(trial.params.items())) for trial in ended}) == 4
+
+
+def test_a_trial_without_its_values_is_taken_again_with_them(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ("settings.shrink: {from: 0.0, to: 50.0}", "settings.shrink: [0.0, 50.0]")
+    plan = read_plan(write_plan(whole)).only(["item_knn"])
+    monkeypatch.setattr(
+        f"{MODULE}._Search._suggest", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        search(plan, out)
+    monkeypatch.undo()
+    search(plan, out)
+    ended = [trial for trial in trials_of(out, "item_knn") if trial.state.name != "FAIL"]
+    assert len({tuple(sorted(trial.params.items())) for trial in ended}) == len(ended) == 4
+
+
+def test_damaged_files_are_named(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan()).only(["item_knn"])
+    search(plan, out)
+    for name in ("search.db", "search/tiny/item_knn/chosen.json"):
+        (out / name).write_text("damaged")
+    with pytest.raises(ValueError, match=r"search.db is no database of searches"):
+        search(plan, out)
+    with pytest.raises(ValueError, match=r"chosen.json is damaged .*remove it and search again"):
+        chosen_settings(plan.models["item_knn"], "tiny", out)
 
 
 @pytest.mark.parametrize(("trials", "tried"), [(3, 3), (6, 6), (9, 6)])
@@ -177,6 +237,8 @@ def test_points_come_in_the_order_of_the_search_seed(write_plan: Write, tmp_path
     ("old", "new", "named"),
     [
         ("trials: 4", "trials: 5", "trials"),
+        ("trials: 4", "trials: 4\nsearch_seed: 1", "search_seed"),
+        ("seeds: [3, 4]", "seeds: [4, 3]", "seed"),
         ("settings.k: [5, 20]", "settings.k: [5, 10]", "searched"),
         ("  item_knn:", "  item_knn:\n    missing: {share: 0.5}", "data', 'searched"),
     ],
@@ -185,5 +247,5 @@ def test_another_plan_needs_another_folder(
     write_plan: Write, out: Path, old: str, new: str, named: str
 ) -> None:
     search(read_plan(write_plan()), out)
-    with pytest.raises(ValueError, match=rf"item_knn on tiny with other \['{named}'\]"):
+    with pytest.raises(ValueError, match=rf"item_knn on tiny: .* with other \['{named}'\]"):
         search(read_plan(write_plan((old, new))), out)

@@ -1,0 +1,77 @@
+"""Whether a finished run is the one that a plan asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mentor_pyg.models.registry import find_model
+from mentor_pyg.training import TrainingConfig
+from mentor_pyg.training.run_folder import flattened
+
+__all__ = ["changes", "finished_run"]
+
+
+def finished_run(
+    folder: Path, model: str, settings: Mapping[str, Mapping[str, Any]], seed: int, data: str
+) -> dict[str, Any] | None:
+    """Return the metrics of a run that has ended, ``None`` if it has not; the rest as in `changes`.
+
+    Raises:
+        ValueError: If they are of another run, or their file is damaged.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        return None
+    mend = f"remove {folder} to have it trained anew"
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); {mend}") from error
+    if changed := changes(metrics["config"], model, settings, seed, data):
+        raise ValueError(f"{folder} holds a run of other settings or data ({changed}); {mend}")
+    return metrics
+
+
+def changes(
+    ran: Mapping[str, Any],
+    model: str,
+    settings: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    data: str,
+) -> str:
+    """Return what differs between a finished run and the one that is asked for; nothing if none.
+
+    A setting that is younger than the run had its default.
+
+    Args:
+        ran: The run's ``config``, as ``metrics.json`` has it.
+        model: The name of the model.
+        settings: Its ``settings`` and ``training``.
+        seed: The seed.
+        data: The checksum of the dataset.
+    """
+    of_model, training = find_model(model).Config, {**settings["training"], "seed": seed}
+    any_device = {"device": None}  # Where a run was is not what it is.
+    asked = {
+        "model": find_model(model).name,
+        "settings": of_model.from_dict(settings["settings"]).to_dict(),
+        "training": TrainingConfig.from_dict(training).to_dict() | any_device,
+        "data": data,
+    }
+    found = {
+        "model": ran["model"]["name"],
+        "settings": {**of_model().to_dict(), **ran["model"]["settings"]},
+        "training": {**TrainingConfig().to_dict(), **ran["training"]} | any_device,
+        "data": ran["data"]["sha256"],
+    }
+    if asked["model"] != found["model"]:
+        return f"the model was {found['model']}, now {asked['model']}"
+    before, now = (flattened(json.loads(json.dumps(parts))) for parts in (found, asked))
+    return ", ".join(
+        f"{key} was {before.get(key)}, now {now.get(key)}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    )
