@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
 from mentor_pyg.dependencies import require
 
-__all__ = ["ID_COLUMNS", "read_table"]
+__all__ = ["ID_COLUMNS", "as_text", "first_image", "read_table"]
 
-ID_COLUMNS = ("item", "item_id", "itemID", "parent_asin", "asin", "id")
-"""What the column of items may be called, the first that is there."""
+ID_COLUMNS = ("item", "item_id", "parent_asin", "asin", "id", "itemID")
+"""What the column of items may be called, the first that is there.
+
+The field's own tables, and ``items.parquet`` of a data folder, have the number of an item as
+``itemID`` beside its original id.
+"""
 
 _BLOCK = 2**26
 """The most bytes of a row of text, which bounds memory: 64 MiB."""
@@ -34,33 +39,64 @@ def read_table(path: Path) -> Any:
     )
     try:
         if path.suffix == ".parquet":
-            return parquet.read_table(path)
-        if path.suffix in (".jsonl", ".json"):
+            table = parquet.read_table(path)
+        elif path.suffix in (".jsonl", ".json"):
             options = json_lines.ReadOptions(block_size=_BLOCK)
-            return json_lines.read_json(path, read_options=options)
-        if path.suffix not in (".csv", ".tsv"):
+            table = json_lines.read_json(path, read_options=options)
+        elif path.suffix in (".csv", ".tsv"):
+            table = _read_text(path, arrow, csv)
+        else:
             raise ValueError("its name needs to end in .csv, .tsv, .jsonl or .parquet")
-        is_tsv = path.suffix == ".tsv"
-        with open(path, encoding="utf-8-sig") as file:
-            header = file.readline(_BLOCK).rstrip("\r\n").split("\t" if is_tsv else ",")
-        table = csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(block_size=_BLOCK),
-            parse_options=csv.ParseOptions(
-                delimiter="\t" if is_tsv else ",",
-                quote_char=False if is_tsv else '"',
-                newlines_in_values=not is_tsv,
-            ),
-            convert_options=csv.ConvertOptions(
-                column_types={name.strip('"'): arrow.string() for name in header},
-                strings_can_be_null=False,
-            ),
-        )
-        if not is_tsv and _is_cut_off(path, table):
-            raise ValueError("a quote is not closed, and takes the rest of the file")
+        name, times = Counter(table.column_names).most_common(1)[0]
+        if times > 1:
+            raise ValueError(f"it has {times} columns {name!r}; keep one of them")
         return table
     except (arrow.ArrowInvalid, ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a table of items: {error}") from error
+
+
+def as_text(value: Any) -> str | None:
+    """Return a cell as text, of a list all its parts; ``None`` if there is nothing."""
+    if isinstance(value, list):
+        return " ".join(part for part in map(as_text, value) if part is not None) or None
+    return None if value is None else str(value) or None
+
+
+def first_image(value: Any) -> str | None:
+    """Return the address of an image, of several the first, in the largest size there is."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, dict):
+        value = next(
+            (value[size] for size in ("hi_res", "large", "thumb") if value.get(size)), None
+        )
+    return as_text(value)
+
+
+def _read_text(path: Path, arrow: Any, csv: Any) -> Any:
+    delimiter = "\t" if path.suffix == ".tsv" else ","
+    with open(path, encoding="utf-8-sig") as file:
+        header = file.readline(_BLOCK).rstrip("\r\n").split(delimiter)
+    table = csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(block_size=_BLOCK),
+        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types={name.strip('"'): arrow.string() for name in header},
+            strings_can_be_null=False,
+        ),
+    )
+    if _is_cut_off(path, table):
+        raise ValueError("a quote is not closed, and takes the rest of the file")
+    if delimiter == "\t":
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            for row, text in enumerate(column.to_pylist(), start=1):
+                if "\n" in text and "\t" in text.partition("\n")[2]:
+                    raise ValueError(
+                        f"a quote in row {row}, column {name!r}, takes the lines after it; double "
+                        f"the quotes in its texts, and put each text between quotes"
+                    )
+    return table
 
 
 def _is_cut_off(path: Path, table: Any) -> bool:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from mentor_pyg.item_tables import ID_COLUMNS, read_table
+from mentor_pyg.item_tables import ID_COLUMNS, as_text, first_image, read_table
 
 __all__ = ["DETAILS", "read_item_table"]
 
@@ -20,8 +20,9 @@ def read_item_table(path: Path) -> pd.DataFrame:
     """Read a table of items: CSV, TSV, JSON Lines or Parquet.
 
     It has the items' original ids (numbers from 0 where items have none) in a column ``item``,
-    ``item_id``, ``itemID``, ``parent_asin``, ``asin`` or ``id``, and any of ``title``,
-    ``description``, ``link`` and ``image``; others are not read.
+    ``item_id``, ``parent_asin``, ``asin``, ``id`` or ``itemID``, the first that is there, and any
+    of ``title``, ``description``, ``link`` and ``image``; others are not read. A text may be a list
+    of its parts, and of several images the first is taken.
 
     Returns:
         The columns of ``DETAILS`` that it has, as text or ``None``, by item id.
@@ -31,15 +32,15 @@ def read_item_table(path: Path) -> pd.DataFrame:
         ImportError: If pyarrow is not installed.
         ValueError: If it is no such table.
     """
-    table = read_table(path).to_pandas()
-    ids = [name for name in ID_COLUMNS if name in table]
-    details = [name for name in DETAILS if name in table]
+    table = read_table(path)
+    ids = [name for name in ID_COLUMNS if name in table.column_names]
+    details = [name for name in DETAILS if name in table.column_names]
     if not ids or not details:
         raise ValueError(
             f"{path} needs a column {' or '.join(ID_COLUMNS)} and one of {', '.join(DETAILS)} "
-            f"(got {list(table)}); name its columns so"
+            f"(got {table.column_names}); name its columns so"
         )
-    item = table[ids[0]].astype("string")
+    item = pd.Series(table.column(ids[0]).to_pylist()).astype("string")
     if item.isna().any():
         row = int(item.isna().to_numpy().argmax()) + 1
         raise ValueError(f"{path}: the item of row {row} has no {ids[0]}; remove the row")
@@ -47,8 +48,12 @@ def read_item_table(path: Path) -> pd.DataFrame:
         raise ValueError(
             f"{path}: the item {item[again].iloc[0]!r} is there more than once; keep one row of it"
         )
-    kept = table[details].astype("string").set_axis(item.astype(object), axis=0).astype(object)
-    kept = kept.where(kept.notna() & (kept != ""), None)
+    texts = {
+        name: list(map(first_image if name == "image" else as_text, table.column(name).to_pylist()))
+        for name in details
+    }
+    kept = pd.DataFrame(texts, index=item.astype(object), dtype=object)
+    kept = kept.where(kept.notna(), None)
     for name in {"link", "image"}.intersection(details):
         kept[name] = kept[name].where(kept[name].map(_is_web), None)
     return kept

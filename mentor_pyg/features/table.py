@@ -40,7 +40,8 @@ def read_item_columns(path: Path, columns: Sequence[str], ids: Sequence[str]) ->
 
     Args:
         path: A ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file with a column of items named
-            ``item``, ``item_id``, ``itemID``, ``parent_asin``, ``asin`` or ``id``.
+            ``item``, ``item_id``, ``parent_asin``, ``asin``, ``id`` or ``itemID``, the first that
+            is there.
         columns: The columns to read.
         ids: The items of the data folder: their original ids, or numbers where they have none.
 

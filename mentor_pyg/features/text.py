@@ -10,6 +10,7 @@ import numpy as np
 from mentor_pyg.dependencies import require
 from mentor_pyg.features.models import load_pretrained, state_sha256
 from mentor_pyg.features.writing import Features, UnusableError
+from mentor_pyg.item_tables import as_text
 
 __all__ = ["TEXT_MODEL", "TextEncoder", "joined_text"]
 
@@ -24,7 +25,7 @@ def joined_text(values: Sequence[Any]) -> str:
     Raises:
         UnusableError: If there is none.
     """
-    parts = [str(value)[:_MOST_CHARACTERS].strip() for value in values if value is not None]
+    parts = [(as_text(value) or "")[:_MOST_CHARACTERS].strip() for value in values]
     text = "\n".join(part for part in parts if part)
     if not text:
         raise UnusableError("there is no text")

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +28,21 @@ def test_formats_agree(tmp_path: Path) -> None:
     }
     for other in read[1:]:
         assert other.to_dict() == read[0].to_dict()
+
+
+def test_lists_are_the_texts_that_they_hold(tmp_path: Path) -> None:
+    rows = [
+        {"asin": "a", "description": ["Soft.", "Washable."], "image": ["http://x/1", "http://x/2"]},
+        {"asin": "b", "description": [], "image": []},
+    ]
+    path = tmp_path / "items.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    table = read_item_table(path)
+    assert table["description"].to_dict() == {"a": "Soft. Washable.", "b": None}
+    assert table["image"].to_dict() == {"a": "http://x/1", "b": None}
+    images = [[{"large": "http://x/l", "hi_res": "http://x/h", "thumb": "http://x/t"}]]
+    pd.DataFrame({"id": ["a"], "image": images}).to_parquet(tmp_path / "items.parquet")
+    assert read_item_table(tmp_path / "items.parquet")["image"].to_dict() == {"a": "http://x/h"}
 
 
 @pytest.mark.parametrize(
@@ -62,6 +78,9 @@ def test_links_and_images_are_of_the_web(url: str, kept: bool, tmp_path: Path) -
         ("a.csv", "item,title\n1,x\n1,y\n", "the item '1' is there more than once"),
         ("a.csv", "", "cannot be read as a table of items"),
         ("a.csv", 'item,title\n1,"x\n', "cannot be read as a table of items"),
+        ("a.tsv", 'item\ttitle\n1\t"x\n2\ty\n', "a quote is not closed"),
+        ("a.tsv", 'item\ttitle\n1\t"x\n2\ty"\n3\tz\n', "quote in row 1, column 'title', takes"),
+        ("a.csv", "item,title,title\n1,x,y\n", "it has 2 columns 'title'; keep one"),
         ("a.txt", "item,title\n", r"needs to end in \.csv, \.tsv, \.jsonl or"),
         ("a.parquet", "no", "cannot be read as a table of items"),
     ],

@@ -37,9 +37,11 @@ def test_ids_of_digits_are_text(tmp_path: Path) -> None:
     assert read_item_columns(path, ["title"], ["8", "007"]).columns["title"] == [None, "x"]
 
 
-def test_lines_break_within_quotes(tmp_path: Path) -> None:
-    path = tmp_path / "items.csv"
-    path.write_text('id,title\n007,"x ""y\n"""\na,"one\ntwo"\n\n')
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_lines_break_within_quotes(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"items{suffix}"
+    text = 'id,title\n007,"x ""y\n"""\na,"one\ntwo"\n\n'
+    path.write_text(text.replace(",", "\t") if suffix == ".tsv" else text)
     assert read_item_columns(path, ["title"], IDS).columns["title"] == ["one\ntwo", 'x "y\n"', None]
 
 

@@ -69,6 +69,7 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_no_text_is_no_features() -> None:
+    assert joined_text([["Soft.", "Washable."], [], None, "x"]) == "Soft. Washable.\nx"
     assert joined_text([" Red seat ", None, "", "soft"]) == "Red seat\nsoft"
     for values in ([], [None], ["", "  \n"]):
         with pytest.raises(UnusableError, match="there is no text"):

@@ -13,6 +13,8 @@ import pytest
 
 from mentor_pyg.data import num_items, num_users
 from mentor_pyg.datasets import InteractionFolder
+from mentor_pyg.export import read_item_table
+from mentor_pyg.features import read_item_columns
 from mentor_pyg.preparation import Preparation, prepare
 from mentor_pyg.preparation import preparing as module
 from mentor_pyg.preparation.database import open_database
@@ -262,3 +264,21 @@ def test_baby_keeps_its_ids(tmp_path: Path) -> None:
         assert made[side].tolist() == original[side].tolist()
     items = pd.read_parquet(tmp_path / "baby" / "items.parquet")
     assert items["title"].notna().sum() == 3416
+
+
+@pytest.mark.parametrize("name", ["SKU-{}", "{}", "i{}@shop"])
+def test_items_are_read_by_their_original_ids(tmp_path: Path, name: str) -> None:
+    table = interactions()
+    table["itemID"] = [name.format(int(item[1:]) + 1) for item in table["itemID"]]
+    table.to_csv(tmp_path / "reviews.csv", index=False)
+    ids = sorted(set(table["itemID"]))
+    titles = pd.DataFrame({"item_id": ids, "title": [f"title of {one}" for one in ids]})
+    titles.to_csv(tmp_path / "items.tsv", index=False, sep="\t")
+    settings = Preparation(items=str(tmp_path / "items.tsv"), threads=1)
+    prepare([tmp_path / "reviews.csv"], tmp_path / "out", settings)
+    path = tmp_path / "out" / "items.parquet"
+    found = read_item_table(path)["title"].to_dict()
+    assert found == {one: f"title of {one}" for one in ids}
+    known = list(map(str, InteractionFolder(tmp_path / "out")[0]["item"].raw_id))
+    of_features = read_item_columns(path, ["title"], known).columns["title"]
+    assert of_features == [f"title of {one}" for one in known]
