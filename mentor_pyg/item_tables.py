@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from mentor_pyg.dependencies import require
 
-__all__ = ["ID_COLUMNS", "as_text", "first_image", "read_table"]
+__all__ = ["as_text", "find_table", "first_image", "id_column", "item_ids", "read_table"]
 
 ID_COLUMNS = ("item", "item_id", "parent_asin", "asin", "id", "itemID")
 """What the column of items may be called, the first that is there.
@@ -53,6 +53,44 @@ def read_table(path: Path) -> Any:
         return table
     except (arrow.ArrowInvalid, ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a table of items: {error}") from error
+
+
+def find_table(folder: Path) -> Path | None:
+    """Return a folder's table of items, of several the first of these; ``None`` without one."""
+    names = (f"items.{kind}" for kind in ("parquet", "csv", "tsv", "jsonl"))
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def id_column(table: Any, path: Path) -> str:
+    """Return which column of a table has the items' ids.
+
+    Raises:
+        ValueError: If none has.
+    """
+    names = [name for name in ID_COLUMNS if name in table.column_names]
+    if not names:
+        raise ValueError(
+            f"{path} needs a column of items, one of {', '.join(ID_COLUMNS)} (it has "
+            f"{table.column_names})"
+        )
+    return names[0]
+
+
+def item_ids(table: Any, path: Path) -> list[str]:
+    """Return the ids of a table of items, in the order of its rows.
+
+    Raises:
+        ValueError: If it has no column of ids, a row without one, or an item twice.
+    """
+    name = id_column(table, path)
+    ids = ["" if one is None else str(one) for one in table.column(name).to_pylist()]
+    if "" in ids:
+        row = ids.index("") + 1
+        raise ValueError(f"{path}: the item of row {row} has no {name}; remove the row")
+    if len(set(ids)) < len(ids):
+        again, _ = Counter(ids).most_common(1)[0]
+        raise ValueError(f"{path}: the item {again!r} is there more than once; keep one row of it")
+    return ids
 
 
 def as_text(value: Any) -> str | None:

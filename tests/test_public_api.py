@@ -93,7 +93,8 @@ NAMES = {
         Fit Hook RunFolder TrainingConfig train
     """,
     "mentor_pyg.transforms": """
-        DropFeatures FillMissing ItemKNNGraph JoinSplits MergeItemGraphs RandomInteractionSplit
+        AddItems DropFeatures FillMissing ItemKNNGraph JoinSplits MergeItemGraphs
+        RandomInteractionSplit
         RemoveModalities
     """,
 }

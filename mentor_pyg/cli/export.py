@@ -10,6 +10,9 @@ from mentor_pyg.cli.trained import load_run
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
+    from torch_geometric.data import HeteroData
+
+    from mentor_pyg.models import Model
 
 __all__ = ["add_arguments", "run"]
 
@@ -20,6 +23,7 @@ def run(
     data: Path | None,
     index: Literal["exact", "hnsw", "ivfpq"] | None,
     items: Path | None,
+    new_items: Path | None,
     onnx: bool,
     force: bool,
 ) -> None:
@@ -29,13 +33,18 @@ def run(
     descriptions, links and images. An index finds the best items among very many without
     comparing with all of them; its recall is measured.
     """
+    from mentor_pyg.datasets.new_items import read_new_items
     from mentor_pyg.export.folder import check_target, write_export
     from mentor_pyg.export.item_table import read_item_table
 
     check_target(out, force)  # Before what takes long.
     try:
         table = None if items is None else read_item_table(items)
+        added = None if new_items is None else read_new_items(new_items)
         model, dataset = load_run(run, data)
+        if added is not None:
+            dataset = added(dataset)
+            model = _extended(model, dataset)
         found = write_export(
             model,
             dataset,
@@ -61,6 +70,15 @@ def run(
         print("index:", ", ".join(f"{name} {value}" for name, value in found["index"].items()))
 
 
+def _extended(model: Model, data: HeteroData) -> Model:
+    from mentor_pyg.models import extend
+
+    try:
+        return extend(model, data)
+    except TypeError as error:  # It is fitted.
+        raise ValueError(str(error)) from error
+
+
 def _about(run: Path) -> dict[str, Any]:
     path = run / "metrics.json"
     metrics = json.loads(path.read_text()) if path.is_file() else {}
@@ -84,6 +102,12 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
         type=Path | None,
         metavar="FILE",
         help="a table of items: a column item, and any of title, description, link, image",
+    )
+    parser.add_argument(
+        "--new-items",
+        type=Path | None,
+        metavar="DIR",
+        help="items that came after training: a folder with items.csv (or .parquet) and features",
     )
     parser.add_argument(
         "--onnx",

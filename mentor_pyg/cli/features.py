@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
+from mentor_pyg.item_tables import find_table, item_ids, read_table
+
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
@@ -36,18 +38,27 @@ def run(
     """Make the features of a data folder's items, and say which items have none, and why."""
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no data folder {folder}; correct DIR")
-    from mentor_pyg.data import ITEM, num_items
-    from mentor_pyg.datasets.sources import read_source
     from mentor_pyg.features import feature_path, write_features
 
     path = feature_path(folder, name or kind, force=force)
-    data = read_source(str(folder))
-    raw_id, count = data[ITEM].get("raw_id"), num_items(data)
-    known = [str(one) for one in (range(count) if raw_id is None else raw_id)]
+    known = _known(folder)
     given = _Given(folder, items, columns, files, array, ids, model, device)
     read, encoder, about = _SOURCES[kind](given, known)
     about = {"kind": kind, **about, **getattr(encoder, "about", {})}
-    _say(write_features(path, count, read, encoder, about, batch_size=batch_size), known)
+    _say(write_features(path, len(known), read, encoder, about, batch_size=batch_size), known)
+
+
+def _known(folder: Path) -> list[str]:
+    """Return the ids of a folder's items: also of new items alone."""
+    from mentor_pyg.data import ITEM, num_items
+    from mentor_pyg.datasets.sources import read_source
+
+    table = find_table(folder)
+    if table is not None and not any(folder.glob("*.inter*")):
+        return item_ids(read_table(table), table)
+    data = read_source(str(folder))
+    raw_id = data[ITEM].get("raw_id")
+    return [str(one) for one in (range(num_items(data)) if raw_id is None else raw_id)]
 
 
 class _Given(NamedTuple):
@@ -76,8 +87,8 @@ class _Given(NamedTuple):
         if not (text := self.columns or usual):
             raise ValueError("these features need --columns NAME,...")
         names = [one.strip() for one in text.split(",")]
-        there = self.folder / "items.parquet"
-        items = there if self.items is None and there.is_file() else self.path("items")
+        there = find_table(self.folder)
+        items = there if self.items is None and there is not None else self.path("items")
         table = read_item_columns(items, names, known)
         if table.unknown:
             print(f"{table.unknown:,} rows of {items} are of no item of {self.folder}")
@@ -181,7 +192,7 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
         "--items",
         type=Path | None,
         metavar="FILE",
-        help="a table of items, .csv, .tsv, .jsonl or .parquet; else DIR/items.parquet",
+        help="a table of items, .csv, .tsv, .jsonl or .parquet; else items.* of DIR",
     )
     parser.add_argument(
         "--columns",
@@ -195,6 +206,6 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     parser.add_argument("--array", type=Path | None, metavar="FILE", help="features that you have")
     parser.add_argument("--ids", type=Path | None, metavar="FILE", help="its rows' ids, one a line")
     parser.add_argument("--model", type=str | None, help="a model's name or folder; else the usual")
-    parser.add_argument("--batch_size", type=int, default=64, help="items at a time [64]")
+    parser.add_argument("--batch-size", type=int, default=64, help="items at a time [64]")
     parser.add_argument("--device", type=str, default="cpu", help="where the model runs [cpu]")
     parser.add_argument("--force", action="store_true", help="replace features that are there")

@@ -45,7 +45,7 @@ COMMANDS = {
     ),
     "export": _Command(
         "RUN --out DIR [--data DIR] [--index exact|hnsw|ivfpq]\n"
-        "       [--items FILE.csv|FILE.tsv|FILE.parquet] [--onnx] [--force]",
+        "       [--items FILE.csv|FILE.tsv|FILE.parquet] [--new-items DIR] [--onnx] [--force]",
         "write a folder with all that serving a run's model needs",
     ),
     "serve": _Command(

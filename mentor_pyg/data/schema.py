@@ -19,6 +19,7 @@ __all__ = [
     "SEMANTIC",
     "USER",
     "check_modality_name",
+    "drop_item_graphs",
     "edge_label_index",
     "feature_key",
     "is_recorded",
@@ -57,6 +58,21 @@ _RESERVED = (ID, FUSED)  # The views that models add beside the modalities.
 def knn_edge_type(modality: Modality) -> EdgeType:
     """Return the edge type of a modality's item-item nearest-neighbour graph."""
     return (ITEM, f"{modality}_knn", ITEM)
+
+
+def drop_item_graphs(data: HeteroData) -> None:
+    """Remove all item graphs, where items are to change.
+
+    Raises:
+        ValueError: If one is somebody's own and not made by a transform of this library.
+    """
+    graphs = [kind for kind in data.edge_types if kind[::2] == (ITEM, ITEM)]
+    if own := [kind for kind in graphs if not is_recorded(data, kind)]:
+        raise ValueError(
+            f"'data' has an item graph of your own, {own[0]}; take it out before its items change"
+        )
+    for kind in graphs:
+        del data[kind]
 
 
 def is_recorded(data: HeteroData, edge_type: str | EdgeType) -> bool:

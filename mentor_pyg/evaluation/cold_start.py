@@ -16,7 +16,7 @@ from mentor_pyg.data import (
     edge_label_index,
     num_items,
 )
-from mentor_pyg.data.schema import is_recorded
+from mentor_pyg.data.schema import drop_item_graphs
 
 __all__ = ["AmongItems", "hold_out_items"]
 
@@ -130,15 +130,7 @@ def _first_items(data: HeteroData, count: int) -> HeteroData:
 def _with_items(data: HeteroData, order: Tensor) -> HeteroData:
     """Return a copy whose item store has some items, in an order; interactions as they were."""
     found = data.clone()
-    for kind in data.edge_types:
-        if kind[::2] != (ITEM, ITEM):
-            continue
-        if not is_recorded(data, kind):
-            raise ValueError(
-                f"'data' has an item graph of your own, {kind}; take it out before items are held "
-                f"out, whose numbers change"
-            )
-        del found[kind]
+    drop_item_graphs(found)
     count = num_items(data)
     for name, value in data[ITEM].items():
         if isinstance(value, Tensor) and value.dim() and len(value) == count:

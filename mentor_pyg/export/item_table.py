@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from mentor_pyg.item_tables import ID_COLUMNS, as_text, first_image, read_table
+from mentor_pyg.item_tables import as_text, first_image, item_ids, read_table
 
 __all__ = ["DETAILS", "read_item_table"]
 
@@ -33,26 +33,18 @@ def read_item_table(path: Path) -> pd.DataFrame:
         ValueError: If it is no such table.
     """
     table = read_table(path)
-    ids = [name for name in ID_COLUMNS if name in table.column_names]
+    item = item_ids(table, path)
     details = [name for name in DETAILS if name in table.column_names]
-    if not ids or not details:
+    if not details:
         raise ValueError(
-            f"{path} needs a column {' or '.join(ID_COLUMNS)} and one of {', '.join(DETAILS)} "
-            f"(got {table.column_names}); name its columns so"
-        )
-    item = pd.Series(table.column(ids[0]).to_pylist()).astype("string")
-    if item.isna().any():
-        row = int(item.isna().to_numpy().argmax()) + 1
-        raise ValueError(f"{path}: the item of row {row} has no {ids[0]}; remove the row")
-    if (again := item.duplicated()).any():
-        raise ValueError(
-            f"{path}: the item {item[again].iloc[0]!r} is there more than once; keep one row of it"
+            f"{path} needs one of the columns {', '.join(DETAILS)} (it has {table.column_names}); "
+            f"name its columns so"
         )
     texts = {
         name: list(map(first_image if name == "image" else as_text, table.column(name).to_pylist()))
         for name in details
     }
-    kept = pd.DataFrame(texts, index=item.astype(object), dtype=object)
+    kept = pd.DataFrame(texts, index=item, dtype=object)
     kept = kept.where(kept.notna(), None)
     for name in {"link", "image"}.intersection(details):
         kept[name] = kept[name].where(kept[name].map(_is_web), None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mentor_pyg.item_tables import ID_COLUMNS, read_table
+from mentor_pyg.item_tables import id_column, read_table
 
 __all__ = ["ItemTable", "read_item_columns"]
 
@@ -52,21 +52,16 @@ def read_item_columns(path: Path, columns: Sequence[str], ids: Sequence[str]) ->
             items is one of the data folder.
     """
     table = read_table(path)
-    names = [name for name in ID_COLUMNS if name in table.column_names]
-    if not names:
-        raise ValueError(
-            f"{path} needs a column of items, one of {', '.join(ID_COLUMNS)} (it has "
-            f"{table.column_names})"
-        )
+    column = id_column(table, path)
     if absent := [name for name in columns if name not in table.column_names]:
         raise ValueError(f"{path} has no column {absent[0]!r}; it has {table.column_names}")
     number = {one: place for place, one in enumerate(ids)}
-    places = [number.get(str(one)) for one in table.column(names[0]).to_pylist()]
+    places = [number.get(str(one)) for one in table.column(column).to_pylist()]
     found = [place for place in places if place is not None]
     if not found:
         raise ValueError(
             f"none of the {len(places)} rows of {path} is about an item of the data folder; its "
-            f"column {names[0]} needs ids such as {next(iter(number), None)!r}"
+            f"column {column} needs ids such as {next(iter(number), None)!r}"
         )
     often, times = Counter(found).most_common(1)[0]
     if times > 1:

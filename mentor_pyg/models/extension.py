@@ -45,7 +45,8 @@ def extend(model: _M, data: HeteroData, k: int = 20) -> _M:
     Args:
         model: The trained model; it is left as it is.
         data: The dataset. Its users are those of the model, its first items those that the model
-            was trained with, in their order; the others are new.
+            was trained with, in their order; the others are new. It is not looked at whether they
+            are: :class:`~mentor_pyg.transforms.AddItems` makes such a dataset.
         k: How many items a row is the mean of.
 
     Returns:

@@ -1,5 +1,6 @@
 """HeteroData -> HeteroData: splits, item nearest-neighbour graphs and their merge."""
 
+from mentor_pyg.transforms.add_items import AddItems
 from mentor_pyg.transforms.drop_features import DropFeatures
 from mentor_pyg.transforms.fill_missing import FillMissing
 from mentor_pyg.transforms.item_knn_graph import ItemKNNGraph
@@ -9,6 +10,7 @@ from mentor_pyg.transforms.random_interaction_split import RandomInteractionSpli
 from mentor_pyg.transforms.remove_modalities import RemoveModalities
 
 __all__ = [
+    "AddItems",
     "DropFeatures",
     "FillMissing",
     "ItemKNNGraph",

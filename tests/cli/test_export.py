@@ -2,10 +2,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from mentor_pyg.export import read_export
-from tests.cli.conftest import SMALL, Command, copy_folder
+from tests.cli.conftest import GOLDEN, SMALL, Command, copy_folder
 
 pytest.importorskip("pyarrow", reason='the extra "parquet" is not installed')
 
@@ -58,3 +60,31 @@ def test_refuses_a_model_without_rows(
             *SMALL[2:])  # fmt: skip
     refused("popularity has no rows of users and items", "export", tmp_path / "run", "--out",
             tmp_path / "out")  # fmt: skip
+
+
+def test_items_that_came_after_training_are_in_it(
+    command: Command, refused: Callable[..., None], finished: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "items.tsv").write_text("item\ttitle\tprice\n80\tNew\t3\n81\tNewer\t\n")
+    rows = np.load(GOLDEN / "text_feat.npy")[:2]
+    np.save(tmp_path / "rows.npy", rows)
+    (tmp_path / "ids.txt").write_text("81\n80\n")
+    made = command("features", "array", new, "--name", "text", "--array", tmp_path / "rows.npy",
+                   "--ids", tmp_path / "ids.txt")  # fmt: skip
+    assert (made.status, made.err) == (0, "")
+    assert np.array_equal(np.load(new / "text_feat.npy"), rows[::-1])
+    out = tmp_path / "out"
+    done = command("export", finished, "--out", out, "--new-items", new, "--items",
+                   new / "items.tsv")  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    export = read_export(out)
+    assert export.tables.num_items == 82 and export.details[80]["title"] == "New"
+    before = command("export", finished, "--out", tmp_path / "before")
+    assert before.status == 0
+    old = read_export(tmp_path / "before").tables.item
+    assert torch.equal(export.tables.item[:80], old)
+    (new / "items.tsv").write_text("item\n3\n4\n")
+    refused("are the numbers from 80 on", "export", finished, "--out", out, "--force",
+            "--new-items", new)  # fmt: skip

@@ -58,7 +58,7 @@ def test_an_array_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) 
         (["columns", "none", "--columns", "price"], "there is no data folder none"),
         (["smell", "DIR"], "smell"),
         (["array", "DIR", "--array", "ARRAY"], "visual_feat.npy exists|mine.npy needs a row"),
-        (["array", "DIR", "--array", "ARRAY", "--batch_size", "0"], "needs a row|batch_size"),
+        (["array", "DIR", "--array", "ARRAY", "--batch-size", "0"], "needs a row|batch_size"),
     ],
 )
 def test_says_what_is_wrong(

@@ -72,9 +72,9 @@ def test_links_and_images_are_of_the_web(url: str, kept: bool, tmp_path: Path) -
         (
             "a.csv",
             "name,title\n1,x\n",
-            r"a\.csv needs a column item or .* \(got \['name', 'title'\]",
+            r"a\.csv needs a column of items, one of item, .*\['name', 'title'\]",
         ),
-        ("a.csv", "item,price\n1,2\n", "one of title, description, link, image"),
+        ("a.csv", "item,price\n1,2\n", "one of the columns title, description, link, image"),
         ("a.csv", "item,title\n1,x\n1,y\n", "the item '1' is there more than once"),
         ("a.csv", "", "cannot be read as a table of items"),
         ("a.csv", 'item,title\n1,"x\n', "cannot be read as a table of items"),
