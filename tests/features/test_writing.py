@@ -134,7 +134,16 @@ def test_starts_anew_if_the_journal_is_damaged(
     place = path.with_name(f".{path.name}.partial.json")
     about = place.read_text().splitlines()[0]
     place.write_bytes(journal.format(about=about).encode("latin-1"))
-    assert written(path).missing.keys() == {0, 5}
+    asked: list[int] = []
+
+    def counted(items: list[int]) -> Any:
+        asked.extend(items)
+        return encode(items)
+
+    with pytest.raises(KeyboardInterrupt):
+        written(path, encode=interrupted(counted, 7))
+    assert written(path, encode=counted).missing.keys() == {0, 5}
+    assert asked == [1, 2, 3, 4, 6, 7, 8, 9]  # The second time it went on.
     found = np.load(path)
     assert found[1].tolist() == [1, 1, 1] and found[9].tolist() == [9, 81, 1]
     # What is about something else is no damage.

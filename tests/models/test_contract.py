@@ -507,6 +507,7 @@ def test_says_whether_new_users_get_lists(every_model: Model, data: HeteroData) 
         return
     assert "FoldIn" in every_model.new_users()
     tables = EmbeddingTables.from_representations(ranked_representations(every_model, data), data)
+    torch.testing.assert_close(tables.user @ tables.item.T, scores_of(every_model, data))
     query = FoldIn(tables)([3, 5])
     assert query.shape == tables.user[0].shape and query.any()
 
