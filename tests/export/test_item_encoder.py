@@ -83,9 +83,12 @@ def test_refuses_rows_that_are_not_of_features(
         ItemEncoder(model)
 
 
+@pytest.mark.parametrize("name", ["mentor", "mentor_plus"])
 @pytest.mark.parametrize("missing", ["mean", "propagate"])
-def test_refuses_features_that_are_made_of_other_items(missing: str, tiny_data: HeteroData) -> None:
-    model = build_model("mentor", tiny_data, {"missing": missing})
+def test_refuses_features_that_are_made_of_other_items(
+    name: str, missing: str, tiny_data: HeteroData
+) -> None:
+    model = build_model(name, tiny_data, {"missing": missing})
     with pytest.raises(ValueError, match=f"sees no other items.*missing='{missing}'"):
         ItemEncoder(model)
 
