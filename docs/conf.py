@@ -15,6 +15,7 @@ from sphinx.util.inspect import stringify_signature
 
 import mentor_pyg
 from mentor_pyg.config import Config
+from mentor_pyg.models import MODELS
 
 project = "mentor_pyg"
 copyright = "The mentor_pyg authors"
@@ -105,8 +106,10 @@ def before_napoleon(
 def after_napoleon(
     app: Sphinx, what: str, name: str, obj: object, options: Any, lines: list[str]
 ) -> None:
-    """Show the colons again."""
+    """Show the colons again, and say of a model what becomes of new users."""
     lines[:] = [line.replace(COLON, ":") for line in lines]
+    if what == "class" and obj in MODELS.values():
+        lines += ["", f"**New users**: {obj.new_users()}.", ""]
 
 
 def constant_docstring(package: str, name: str) -> list[str]:

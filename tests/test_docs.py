@@ -15,7 +15,7 @@ import mentor_pyg
 from mentor_pyg.cli import run_command
 from mentor_pyg.cli.main import COMMANDS, main
 from mentor_pyg.experiments import read_plan
-from mentor_pyg.models import MODELS
+from mentor_pyg.models import MODELS, LightGCN, Model
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -140,6 +140,13 @@ def test_every_public_constant_has_a_docstring(conf: ModuleType) -> None:
     assert all(any(conf.constant_docstring(*one)) for one in constants)
     with pytest.raises(ValueError, match=r"mentor_pyg\.data\.NONE has no docstring"):
         conf.constant_docstring("mentor_pyg.data", "NONE")
+
+
+def test_the_page_of_a_model_says_what_becomes_of_new_users(conf: ModuleType) -> None:
+    for model, added in ((LightGCN, f"**New users**: {LightGCN.new_users()}."), (Model, None)):
+        lines = ["A model."]
+        conf.after_napoleon(None, "class", "", model, None, lines)
+        assert lines == (["A model.", "", added, ""] if added else ["A model."])
 
 
 def test_tutorials_become_notebooks_and_links_lead_to_pages_or_files(conf: ModuleType) -> None:

@@ -133,11 +133,11 @@ def _of_columns(given: _Given, known: list[str]) -> _Source:
 
 
 def _of_images(given: _Given, known: list[str]) -> _Source:
-    from mentor_pyg.features import ImageEncoder, open_image
+    from mentor_pyg.features import ImageEncoder
 
     files = given.item_files(known)
     encoder = given.encoder(ImageEncoder)
-    return (lambda item: open_image(files.path(item))), encoder, {"files": files.sha256()}
+    return (lambda item: encoder.read(files.path(item))), encoder, {"files": files.sha256()}
 
 
 def _of_sounds(given: _Given, known: list[str]) -> _Source:

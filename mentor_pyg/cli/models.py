@@ -31,13 +31,15 @@ def run(name: str | None) -> None:
         print(known)
         _print_below(_first_sentence(model))
         _print_below(_configs_of(known))
+        _print_below(f"new users: {model.new_users()}")
     if name is None:
         return
     model = find_model(name)
     print(f"{name}: {_first_sentence(model)}")
     for title, address in _LINK.findall(inspect.getdoc(model) or ""):
         print(f"{' '.join(title.split())}: {address}")
-    print(f"{_configs_of(name)}\n")
+    print(_configs_of(name))
+    print(f"new users: {model.new_users()}\n")
     for setting in settings_of(model.Config):
         print(f"{setting.name} = {json.dumps(setting.default)}  ({described(setting.type)})")
         _print_below(setting.doc)

@@ -26,6 +26,7 @@ class FoldIn:
 
     scaled to the mean length of the users' rows, which changes no ranking. The matrix is made and
     factored once. ``docs/serving.md`` has how this compares with users' trained rows.
+    :meth:`~mentor_pyg.models.Model.new_users` says which models have rows.
 
     Args:
         tables: The tables.

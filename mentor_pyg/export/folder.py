@@ -287,7 +287,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         text = json.dumps(description, sort_keys=True)
         known = set(description["files"]) <= _FILES
         whole = known and version == hashlib.sha256(text.encode()).hexdigest()[:16]
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged; export the run anew, with --force") from error
     if not whole or description["format"] != _FORMAT:
         raise ValueError(

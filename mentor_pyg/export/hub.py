@@ -74,8 +74,6 @@ class HubModel(  # type: ignore[call-arg]  # The package is optional.
         """Return the model card."""
         model, training = self.settings["model"], self.settings["training"]
         data, environment = self.settings["data"], self.settings["environment"]
-        rows = [(split, self.metrics[split]) for split in ("val", "test") if split in self.metrics]
-        names = [*rows[0][1]]
         lines = [
             f"# {model['name']}",
             "A recommender trained by mentor_pyg. It is for the users and items that it was "
@@ -87,19 +85,7 @@ class HubModel(  # type: ignore[call-arg]  # The package is optional.
             "## Data",
             f"{data['num_users']:,} users and {data['num_items']:,} items; checksum of the data and"
             f" their split: `{data['sha256']}`.",
-            "## Metrics",
-            f"All items ranked, train items left out; epoch {self.metrics.get('best_epoch')}, "
-            f"chosen on validation.",
-            "\n".join(
-                [
-                    f"| split | {' | '.join(names)} |",
-                    f"|---|{'---:|' * len(names)}",
-                    *(
-                        f"| {split} | {' | '.join(f'{values[n]:.4f}' for n in names)} |"
-                        for split, values in rows
-                    ),
-                ]
-            ),
+            *self._metric_lines(),
             "## Settings",
             f"Seed {training['seed']}; version {environment['version']}, torch "
             f"{environment['torch']}, on {environment['device']}.",
@@ -107,3 +93,19 @@ class HubModel(  # type: ignore[call-arg]  # The package is optional.
         ]
         about = _hub.ModelCardData(**{**self._hub_mixin_info.model_card_data.to_dict(), **options})
         return _hub.ModelCard(f"---\n{about.to_yaml()}\n---\n\n" + "\n\n".join(lines) + "\n")
+
+    def _metric_lines(self) -> list[str]:
+        """Return the section of metrics, which a run that was refitted on all data has none of."""
+        rows = [(split, self.metrics[split]) for split in ("val", "test") if split in self.metrics]
+        if not rows:
+            return []
+        names = [*rows[0][1]]
+        table = [f"| split | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+        for split, values in rows:
+            table.append(f"| {split} | {' | '.join(f'{values[n]:.4f}' for n in names)} |")
+        return [
+            "## Metrics",
+            f"All items ranked, train items left out; epoch {self.metrics.get('best_epoch')}, "
+            f"chosen on validation.",
+            "\n".join(table),
+        ]

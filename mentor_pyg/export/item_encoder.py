@@ -34,7 +34,8 @@ class ItemEncoder(nn.Module):
     and for MENTORPlus, with an id of zeros,
     :math:`\tfrac{1}{L + 1} \sum_m (\mathbf{W}_m \mathbf{f}_m / \lVert \mathbf{f}_m \rVert +
     \mathbf{b}_m)`; of unit length where the model ranks by cosines. A row of zeros is a modality
-    that the item lacks.
+    that the item lacks; what the model has learned to stand in for it does so, if it was trained
+    with ``missing="learned"``.
 
     Args:
         model: A :class:`~mentor_pyg.models.MENTOR` whose score has no ID view, or a
@@ -62,11 +63,12 @@ class ItemEncoder(nn.Module):
                 f"an item encoder needs items whose rows are made of features alone, as those of "
                 f"mentor without 'id_in_score' and mentor_plus with 'content' (got {model.name})"
             )
-        if model.config.missing != "zero":
+        if model.config.missing in ("mean", "propagate"):
             raise ValueError(
-                f"an item encoder makes nothing of features that an item lacks, and the model was "
-                f"trained with missing={model.config.missing!r}"
+                f"an item encoder sees no other items, of which missing={model.config.missing!r} "
+                f"makes the features that an item lacks; train with 'zero' or 'learned'"
             )
+        self.missing_features = model.missing_features
         self.cosine = model.config.ranking_loss == "softmax" and (
             model.config.ranking_similarity == "cosine"
         )
@@ -74,13 +76,19 @@ class ItemEncoder(nn.Module):
 
     def forward(self, *features: Tensor) -> Tensor:
         """Return the rows."""
+        given = dict(zip(self.parts, features, strict=True))
+        present = {m: (x != 0).any(dim=1) for m, x in given.items()}
+        if self.missing_features is not None:
+            given, present = self.missing_features(given, present), {}
         rows = []
-        for x, part in zip(features, self.parts.values(), strict=True):
+        for modality, part in self.parts.items():
+            x = given[modality]
             if isinstance(part, ModalityEncoder):
                 row = F.normalize(part.items(x))
             else:
                 row = part(F.normalize(x))
-            rows.append(row * (x != 0).any(dim=1, keepdim=True))
+            there = present.get(modality)
+            rows.append(row if there is None else row * there.unsqueeze(1))
         out = torch.cat(rows, dim=1) if self.side_by_side else torch.stack(rows).sum(dim=0)
         return F.normalize(out) if self.cosine else out * self.scale
 

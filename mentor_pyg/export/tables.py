@@ -249,7 +249,7 @@ def ranked_representations(model: Model, data: HeteroData) -> Representations:
     Raises:
         TypeError: If the model scores items otherwise.
     """
-    if not isinstance(model, Recommender) or type(model).scorer is not Recommender.scorer:
+    if not isinstance(model, Recommender) or not model.ranks_by_rows():
         raise TypeError(
             f"'model' needs to rank by the dot product of Representations to be kept in tables, "
             f"but {type(model).__name__} scores items otherwise; recommend from the model itself"

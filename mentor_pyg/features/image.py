@@ -21,6 +21,8 @@ _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """What is opened; some of Pillow's others, such as PostScript, run programs."""
 _MOST_PIXELS = 50_000_000
 """A larger image is not opened: a small file can hold one that fills the memory."""
+_LONGEST = 100
+"""Times that an image may be as long as it is wide; processors scale by the shorter side."""
 
 
 def open_image(path: Path) -> Any:
@@ -28,7 +30,7 @@ def open_image(path: Path) -> Any:
 
     Raises:
         ImportError: If Pillow is not installed.
-        UnusableError: If the file is no image, broken, cut off or too large.
+        UnusableError: If the file is no image, broken, cut off, too large or too narrow.
     """
     pillow, operations = (
         cast(Any, require(name, extra="image", purpose="Opening images"))
@@ -41,6 +43,8 @@ def open_image(path: Path) -> Any:
                 width, height = image.size
                 if width * height > _MOST_PIXELS:
                     raise UnusableError(f"its image has {width} x {height} pixels, too many")
+                if max(width, height) > _LONGEST * min(width, height):
+                    raise UnusableError(f"its image has {width} x {height} pixels, too narrow")
                 return operations.exif_transpose(image).convert("RGB")
     except UnusableError:
         raise
@@ -78,13 +82,23 @@ class ImageEncoder:
             "transformers": library.__version__,
         }
 
-    def __call__(self, images: list[Any]) -> Features:
-        """Return the features ``[num_images, channels]``."""
-        inputs = self.processor(images, return_tensors="pt").to(self.device)
+    def read(self, path: Path) -> dict[str, Tensor]:
+        """Return what the model takes of an image, which is small however large the image is.
+
+        Raises:
+            UnusableError: As :func:`open_image` says.
+        """
+        return dict(self.processor(open_image(path), return_tensors="pt"))
+
+    def __call__(self, images: list[dict[str, Tensor]]) -> Features:
+        """Return the features ``[num_images, channels]`` of what was read."""
+        if len({tuple(x.shape for x in image.values()) for image in images}) > 1:
+            return np.concatenate([self([image]) for image in images])
+        inputs = {n: torch.cat([image[n] for image in images]).to(self.device) for n in images[0]}
         with torch.inference_mode():
             return np.asarray(self._embedded(inputs).float().cpu())
 
-    def _embedded(self, inputs: Any) -> Tensor:
+    def _embedded(self, inputs: dict[str, Tensor]) -> Tensor:
         if hasattr(self.model, "get_image_features"):
             found = self.model.get_image_features(**inputs)
             projected: Tensor = getattr(found, "pooler_output", found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from mentor_pyg.files import replaced_whole
 __all__ = ["Features", "Report", "UnusableError", "feature_path", "write_features"]
 
 Features = npt.NDArray[np.float32]
+_logger = logging.getLogger(__name__)
 
 
 class UnusableError(ValueError):
@@ -81,7 +83,8 @@ def write_features(
     """Make the features of all items, a batch at a time.
 
     Interrupted and called again with the same ``about``, it goes on after the last whole batch;
-    with another one it starts anew. Until all items are done nothing is at ``path``, or what was.
+    with another one, or if what it left is damaged, it starts anew. Until all items are done
+    nothing is at ``path``, or what was.
 
     Args:
         path: The ``.npy`` file; the report goes beside it, as ``<name>_report.json``.
@@ -137,12 +140,17 @@ class _Work:
         self.unwritten = dict[int, str]()  # Of the missing, those that the journal lacks.
         self.rows: Any = None
         if self.journal.is_file() and self.partial.is_file():
-            self._go_on(self.journal.read_text().splitlines())
+            try:
+                self._go_on(self.journal.read_text().splitlines())
+            except (ValueError, LookupError, TypeError, AttributeError):
+                _logger.warning("What was made of %s so far is damaged; starting anew", path)
+                self.done, self.missing, self.rows = 0, {}, None
 
     def _go_on(self, lines: list[str]) -> None:
         """Take over what a journal is about: a line of that, and one for each batch after it."""
         if json.loads(lines[0]) != self.about:
             return
+        np.lib.format.open_memmap(self.partial, mode="r")  # "r+" fills up what was cut off.
         self.rows = np.lib.format.open_memmap(self.partial, mode="r+")
         for line in lines[1:]:
             try:

@@ -133,6 +133,11 @@ class Recommender(Model):
         """Whether the shapes in :meth:`terms` depend on the size of the batch alone."""
         return True
 
+    @classmethod
+    def ranks_by_rows(cls) -> bool:
+        """Return whether :meth:`scorer` is not overridden, so that representations rank."""
+        return cls.scorer is Recommender.scorer
+
     # ---- for everybody ------------------------------------------------------------------------
 
     @final

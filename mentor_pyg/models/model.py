@@ -85,7 +85,20 @@ class Model(nn.Module, ABC):
         """Return the shape of every tensor of the saved model; ``None`` where it may be any."""
         return {name: tuple(tensor.shape) for name, tensor in self.state_dict().items()}
 
+    @classmethod
+    def ranks_by_rows(cls) -> bool:
+        """Return whether dot products of users' and items' rows rank, which an export needs."""
+        return False
+
     # ---- for everybody ------------------------------------------------------------------------
+
+    @final
+    @classmethod
+    def new_users(cls) -> str:
+        """Return how a user who was not there in training gets a list, or that none does."""
+        if cls.ranks_by_rows():
+            return "from the items they chose, by FoldIn of its export"
+        return "not without training anew, since it does not rank by rows"
 
     @final
     def transformed(self, data: HeteroData) -> HeteroData:

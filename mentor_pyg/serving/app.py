@@ -189,8 +189,10 @@ def _refuse_in_one_shape(app: FastAPI) -> None:
         return refusal(404, str(error))
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> Response:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
+        if request.method == "POST" and "json" not in request.headers.get("content-type", ""):
+            return refusal(422, "this needs the header 'Content-Type: application/json'")
         where = ".".join(str(part) for part in first["loc"][1:])
         return refusal(422, f"'{where}': {first['msg']}" if where else str(first["msg"]))
 

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,22 @@ def test_an_array_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert "without: 5 items: there is no row for it (0, 1, 2, 3, 4)" in capsys.readouterr().out
     x = InteractionFolder(folder)[0]["item"].x_mine
     np.testing.assert_allclose(x[5:].numpy(), rows[::-1], rtol=1e-6)
+
+
+def test_images_become_features(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    transformers: Any = pytest.importorskip("transformers")
+    pillow: Any = pytest.importorskip("PIL.Image")
+    model, photos = folder.parent / "model", folder.parent / "photos"
+    config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[6], depths=[1])
+    transformers.ResNetModel(config).save_pretrained(model)
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(model)
+    photos.mkdir()
+    for item in (2, 5):
+        pillow.new("RGB", (40, 30), (item, 9, 9)).save(photos / f"{item}.png")
+    run("image", folder, "--files", photos, "--model", model, "--name", "photo")
+    assert "6 wide" in capsys.readouterr().out
+    data = InteractionFolder(folder)[0]
+    assert data["item"].has_photo.nonzero().flatten().tolist() == [2, 5]
 
 
 @pytest.mark.parametrize(

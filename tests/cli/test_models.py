@@ -12,12 +12,15 @@ def test_lists_every_model_and_shipped_config(command: Command) -> None:
     here = lines.index("lightgcn")
     assert lines[here + 1].startswith("    Matrix factorisation whose tables are propagated")
     assert lines[here + 2] == "    shipped configs: lightgcn-baby lightgcn-sports lightgcn-tiktok"
+    assert lines[here + 3] == "    new users: from the items they chose, by FoldIn of its export"
+    there = lines[lines.index("ease") :]
+    assert there[3] == "    new users: not without training anew, since it does not rank by rows"
 
 
 def test_shows_settings_with_types_defaults_docs_and_the_paper(command: Command) -> None:
     done = command("models", "mentor")
     assert "for Multimodal Recommendation: https://arxiv.org/abs/2402.19407\n" in done.out
-    assert "shipped configs: mentor-baby mentor-tiktok\n" in done.out
+    assert "shipped configs: mentor-baby mentor-tiktok\nnew users: from the items" in done.out
     lines = done.out.splitlines()
     assert lines[lines.index("mask_ratio = 0.5  (float, in [0, 1))") + 1] == (
         "    Share of entries that feature masking drops."

@@ -123,6 +123,15 @@ def test_every_damage_is_found(named_data: HeteroData, tmp_path: Path) -> None:
         read_export(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[1]", "1", '"a"', "null", "{}", '{"version": 1, "files": 1}']
+)
+def test_a_description_that_is_none_is_damage(text: str, tmp_path: Path) -> None:
+    (tmp_path / "export.json").write_text(text)
+    with pytest.raises(ValueError, match=r"export.json is damaged; export the run anew"):
+        read_export(tmp_path)
+
+
 def test_reads_no_file_beside_its_own(named_data: HeteroData, tmp_path: Path) -> None:
     write_export(LightGCN.from_data(named_data), named_data, tmp_path / "out")
     path = tmp_path / "out" / "export.json"

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,16 @@ def test_the_card_says_what_it_was_trained_on_and_how(run: Path, tmp_path: Path)
         f"version {settings['environment']['version']}",
     ):
         assert part in card
+
+
+def test_the_card_of_a_refitted_run_has_no_metrics(run: Path, tmp_path: Path) -> None:
+    from mentor_pyg.export.hub import HubModel
+
+    shutil.copytree(run, tmp_path / "refit")
+    (tmp_path / "refit" / "metrics.json").write_text('{"epochs": 1}')
+    assert "## Metrics" in str(HubModel(run).generate_model_card())
+    card = str(HubModel(tmp_path / "refit").generate_model_card())
+    assert "## Metrics" not in card and "## Settings" in card
 
 
 def test_does_not_tell_where_the_data_were(run: Path, tmp_path: Path) -> None:

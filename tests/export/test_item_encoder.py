@@ -32,12 +32,13 @@ def settings_of(name: str, loss: str) -> dict[str, Any]:
     return {"ranking_loss": loss, **graph}
 
 
+@pytest.mark.parametrize("missing", ["zero", "learned"])
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
 @pytest.mark.parametrize("name", ["mentor", "mentor_plus"])
 def test_is_the_row_that_the_model_gives_a_cold_item(
-    name: str, loss: str, cold_data: HeteroData
+    name: str, loss: str, missing: str, cold_data: HeteroData
 ) -> None:
-    model = build_model(name, cold_data, settings_of(name, loss))
+    model = build_model(name, cold_data, {**settings_of(name, loss), "missing": missing})
     assert isinstance(model, Recommender)
     if name == "mentor_plus":
         for projection in model.projections.values():  # type: ignore[operator]
@@ -50,18 +51,20 @@ def test_is_the_row_that_the_model_gives_a_cold_item(
         torch.testing.assert_close(encoder(*features), expected)
 
 
+@pytest.mark.parametrize("missing", ["zero", "learned"])
 @pytest.mark.parametrize("name", ["mentor", "mentor_plus"])
 def test_onnx_runtime_gives_what_torch_does(
-    name: str, tiny_data: HeteroData, tmp_path: Any
+    name: str, missing: str, tiny_data: HeteroData, tmp_path: Any
 ) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    model = build_model(name, tiny_data)
+    model = build_model(name, tiny_data, {"missing": missing})
     assert write_onnx(model, tmp_path / "encoder.onnx") < 1e-5
     session = runtime.InferenceSession(tmp_path / "encoder.onnx")
     assert [one.name for one in session.get_inputs()] == ["visual", "textual"]
     assert [one.name for one in session.get_outputs()] == ["row"]
-    given = {m: tiny_data[ITEM][f"x_{m}"] for m in ("visual", "textual")}
+    given = {m: tiny_data[ITEM][f"x_{m}"].clone() for m in ("visual", "textual")}
+    given["textual"][BARE] = 0
     (row,) = session.run(None, {m: x.numpy() for m, x in given.items()})
     with torch.no_grad():
         expected = ItemEncoder(model)(*given.values()).numpy()
@@ -77,6 +80,16 @@ def test_refuses_rows_that_are_not_of_features(
 ) -> None:
     model: Model = build_model(name, tiny_data, settings)
     with pytest.raises(ValueError, match=f"made of features alone.*got {name}"):
+        ItemEncoder(model)
+
+
+@pytest.mark.parametrize("name", ["mentor", "mentor_plus"])
+@pytest.mark.parametrize("missing", ["mean", "propagate"])
+def test_refuses_features_that_are_made_of_other_items(
+    name: str, missing: str, tiny_data: HeteroData
+) -> None:
+    model = build_model(name, tiny_data, {"missing": missing})
+    with pytest.raises(ValueError, match=f"sees no other items.*missing='{missing}'"):
         ItemEncoder(model)
 
 

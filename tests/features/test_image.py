@@ -1,4 +1,6 @@
+import gc
 import struct
+import weakref
 import zlib
 from pathlib import Path
 from typing import Any
@@ -50,17 +52,64 @@ def noise(path: Path, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> Pa
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> list[Any]:
-    return [open_image(noise(tmp_path / "a.png")), open_image(noise(tmp_path / "b.png", "L"))]
+def images(tmp_path: Path) -> list[Path]:
+    return [noise(tmp_path / "a.png"), noise(tmp_path / "b.png", "L", (50, 90))]
 
 
-def inputs(folder: Path, images: list[Any]) -> Any:
+def inputs(folder: Path, images: list[Path]) -> Any:
+    """Return what a processor makes of all images at once."""
     load = transformers.AutoImageProcessor.from_pretrained
-    return load(folder, backend="pil")(images, return_tensors="pt")
+    return load(folder, backend="pil")([open_image(one) for one in images], return_tensors="pt")
 
 
-def test_embeds_the_mean_of_the_last_states(vit: Path, images: list[Any]) -> None:
-    found = ImageEncoder(str(vit))(images)
+def embedded(folder: Path, images: list[Path]) -> Any:
+    encoder = ImageEncoder(str(folder))
+    return encoder([encoder.read(one) for one in images])
+
+
+def test_reads_one_by_one_what_a_processor_makes_of_all(clip: Path, images: list[Path]) -> None:
+    encoder, expected = ImageEncoder(str(clip)), inputs(clip, images)
+    for number, path in enumerate(images):
+        found = encoder.read(path)
+        assert found.keys() == expected.keys() == {"pixel_values"}
+        assert torch.equal(found["pixel_values"], expected["pixel_values"][number : number + 1])
+
+
+def test_keeps_no_image_that_it_has_read(
+    clip: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[weakref.ref[Any]] = []
+
+    def watched(path: Path) -> Any:
+        image = open_image(path)
+        opened.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr("mentor_pyg.features.image.open_image", watched)
+    encoder = ImageEncoder(str(clip))
+    kept = [encoder.read(one) for one in images]
+    gc.collect()
+    assert [one() for one in opened] == [None, None]
+    assert sum(one["pixel_values"].nbytes for one in kept) == 2 * 3 * 32 * 32 * 4
+
+
+def test_images_that_keep_their_sizes_are_embedded_one_by_one(
+    tmp_path: Path, images: list[Path]
+) -> None:
+    config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[6], depths=[1])
+    model = transformers.ResNetModel(config).eval()
+    model.save_pretrained(tmp_path)
+    transformers.ViTImageProcessor(do_resize=False).save_pretrained(tmp_path)
+    found = embedded(tmp_path, images)
+    assert found.shape == (2, 6)
+    for row, path in zip(found, images, strict=True):
+        with torch.no_grad():
+            states = model(**inputs(tmp_path, [path])).last_hidden_state
+        np.testing.assert_allclose(row, states[0].mean(dim=(1, 2)).numpy(), atol=1e-5)
+
+
+def test_embeds_the_mean_of_the_last_states(vit: Path, images: list[Path]) -> None:
+    found = embedded(vit, images)
     model = transformers.ViTModel.from_pretrained(vit).eval()
     with torch.no_grad():
         expected = model(**inputs(vit, images)).last_hidden_state.mean(dim=1)
@@ -68,8 +117,8 @@ def test_embeds_the_mean_of_the_last_states(vit: Path, images: list[Any]) -> Non
     assert found.shape == (2, 8) and not np.allclose(found[0], found[1])
 
 
-def test_embeds_what_clip_projects_to(clip: Path, images: list[Any]) -> None:
-    found = ImageEncoder(str(clip))(images)
+def test_embeds_what_clip_projects_to(clip: Path, images: list[Path]) -> None:
+    found = embedded(clip, images)
     model = transformers.CLIPModel.from_pretrained(clip).eval()
     with torch.no_grad():
         hidden = model.vision_model(**inputs(clip, images)).pooler_output
@@ -155,3 +204,13 @@ def test_an_image_of_too_many_pixels_is_not_opened(
     monkeypatch.setattr("mentor_pyg.features.image._MOST_PIXELS", 40 * 30 - 1)
     with pytest.raises(UnusableError, match=r"has 40 x 30 pixels, too many"):
         open_image(path)
+
+
+def test_a_narrow_image_is_not_opened(tmp_path: Path) -> None:
+    """Scaled until its shorter side is as a model needs it, it would fill the memory."""
+    with pytest.raises(UnusableError, match=r"has 10 x 5000000 pixels, too narrow"):
+        open_image(bomb(tmp_path / "bomb.png", 10, 5_000_000))
+    for size in ((301, 3), (3, 301)):
+        with pytest.raises(UnusableError, match="too narrow"):
+            open_image(noise(tmp_path / "a.png", size=size))
+    open_image(noise(tmp_path / "a.png", size=(300, 3)))

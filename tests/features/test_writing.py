@@ -125,6 +125,44 @@ def test_starts_anew_for_another_model(path: Path, change: dict[str, Any]) -> No
     assert np.load(path).shape == (10, 2)
 
 
+@pytest.mark.parametrize("journal", ["", "{{", "[1]", "\xff", "{about}\n1", "{about}\n{{}}"])
+def test_starts_anew_if_the_journal_is_damaged(
+    path: Path, journal: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        written(path, encode=interrupted(encode, 7))
+    place = path.with_name(f".{path.name}.partial.json")
+    about = place.read_text().splitlines()[0]
+    place.write_bytes(journal.format(about=about).encode("latin-1"))
+    asked: list[int] = []
+
+    def counted(items: list[int]) -> Any:
+        asked.extend(items)
+        return encode(items)
+
+    with pytest.raises(KeyboardInterrupt):
+        written(path, encode=interrupted(counted, 7))
+    assert written(path, encode=counted).missing.keys() == {0, 5}
+    assert asked == [1, 2, 3, 4, 6, 7, 8, 9]  # The second time it went on.
+    found = np.load(path)
+    assert found[1].tolist() == [1, 1, 1] and found[9].tolist() == [9, 81, 1]
+    # What is about something else is no damage.
+    assert (f"made of {path} so far is damaged" in caplog.text) == (journal != "[1]")
+
+
+@pytest.mark.parametrize("left", [0, 50, -60])
+def test_starts_anew_if_the_features_were_cut_off(
+    path: Path, left: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        written(path, encode=interrupted(encode, 7))
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(partial.read_bytes()[:left])
+    written(path)
+    assert np.load(path)[4].tolist() == [4, 16, 1]
+    assert "is damaged" in caplog.text
+
+
 def test_no_features_at_all_are_an_error_and_leave_nothing(path: Path) -> None:
     def nothing(item: int) -> int:
         raise UnusableError("there is no text")

@@ -14,7 +14,8 @@ from examples.your_own_model import Content
 from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
 from mentor_pyg.datasets import SyntheticMultimodal, SyntheticSize
 from mentor_pyg.evaluation import hold_out_items
-from mentor_pyg.export import EmbeddingTables
+from mentor_pyg.export import EmbeddingTables, FoldIn
+from mentor_pyg.export.tables import ranked_representations
 from mentor_pyg.models import (
     BM3,
     BPRMF,
@@ -497,6 +498,18 @@ def test_tables_refuse_fitted_models(fitted: FittedModel, data: HeteroData) -> N
     message = rf"but {type(fitted).__name__} scores items otherwise; recommend from the model"
     with pytest.raises(TypeError, match=message):
         EmbeddingTables.from_model(fitted, data)  # type: ignore[arg-type]
+
+
+def test_says_whether_new_users_get_lists(every_model: Model, data: HeteroData) -> None:
+    if every_model.new_users().startswith("not "):
+        with pytest.raises(TypeError, match="scores items otherwise"):
+            ranked_representations(every_model, data)
+        return
+    assert "FoldIn" in every_model.new_users()
+    tables = EmbeddingTables.from_representations(ranked_representations(every_model, data), data)
+    torch.testing.assert_close(tables.user @ tables.item.T, scores_of(every_model, data))
+    query = FoldIn(tables)([3, 5])
+    assert query.shape == tables.user[0].shape and query.any()
 
 
 def test_recommend_names_the_right_call(tiny_data: HeteroData) -> None:

@@ -12,7 +12,6 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.data import FUSED, presence
 from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.export import EmbeddingTables
-from mentor_pyg.export.item_encoder import ItemEncoder
 from mentor_pyg.export.neighbours import item_neighbours
 from mentor_pyg.models import (
     MODELS,
@@ -192,7 +191,5 @@ def test_what_cannot_be(data: HeteroData) -> None:
     for name in ("freedom", "bm3"):
         with pytest.raises(ValueError, match="'learned' without 'modality_loss_weight'"):
             build(name, data, missing="learned", modality_loss_weight=0.0)
-    with pytest.raises(ValueError, match="trained with missing='mean'"):
-        ItemEncoder(build("mentor_plus", data, missing="mean"))
     with pytest.raises(ValueError, match="missing"):
         build("lightgcn", data, missing="mean")

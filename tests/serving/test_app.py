@@ -175,6 +175,15 @@ def test_refuses_bodies(body: bytes, status: int, reason: str, client: TestClien
     refused(client.post("/recommend", content=body, headers=headers), status, reason)
 
 
+@pytest.mark.parametrize("headers", [{}, {"content-type": "application/x-www-form-urlencoded"}])
+@pytest.mark.parametrize("path", ["/recommend", "/why"])
+def test_a_body_that_does_not_say_what_it_is_is_told_how_to(
+    path: str, headers: dict[str, str], client: TestClient
+) -> None:
+    response = client.post(path, content=b'{"items": ["i1"], "item": "i2"}', headers=headers)
+    refused(response, 422, "needs the header 'Content-Type: application/json'")
+
+
 def test_an_answer_is_no_page_and_only_the_page_runs_its_own_script(client: TestClient) -> None:
     for path in ("/health", "/nothing", "/"):
         headers = client.get(path).headers
@@ -301,13 +310,16 @@ def test_reload_takes_over_and_a_failed_one_changes_nothing(
         response = client.post("/reload")
     refused(response, 409, "what was served before stays")
     assert str(tmp_path) not in response.text
+    (served / "export.json").write_text("[1]")
+    with caplog.at_level(logging.CRITICAL):
+        refused(client.post("/reload"), 409, "what was served before stays")
     assert client.get("/about").json() == first
     shutil.rmtree(served)
     served.symlink_to(exports["lightgcn"])
     assert client.post("/reload").json()["version"] != first["version"]
     assert client.get("/about").json()["model"]["name"] == "lightgcn"
     text = client.get("/metrics").text
-    assert 'mentor_pyg_reloads_total{outcome="failed"} 1.0' in text
+    assert 'mentor_pyg_reloads_total{outcome="failed"} 2.0' in text
     assert 'mentor_pyg_reloads_total{outcome="done"} 1.0' in text
     assert f'version="{first["version"]}"' not in text
 
