@@ -87,6 +87,7 @@ class Facts:
         malformed: The lines that were left out.
         left_out: The columns of which some interactions have no value.
         shares: How many items have each modality.
+        unusable: How many rows of a feature file are not finite, if any.
         checks: What was checked.
         checksums: The SHA-256 checksum of every source.
         counts: What is in the splits.
@@ -99,6 +100,7 @@ class Facts:
     malformed: Sequence[Malformed]
     left_out: Sequence[str]
     shares: Mapping[str, int]
+    unusable: Mapping[str, int]
     checks: Sequence[Check]
     checksums: Mapping[Path, str]
     counts: Counts
@@ -246,4 +248,9 @@ def _modalities(facts: Facts, items: int) -> list[Section]:
     if not facts.shares:
         return []
     rows = [(name, f"{number:,}", f"{number / items:.1%}") for name, number in facts.shares.items()]
-    return [Section(title="Modalities", table=Table(columns=("", "items", "share"), rows=rows))]
+    text = [
+        f"{number:,} rows of {name} are not finite, and missing."
+        for name, number in facts.unusable.items()
+    ]
+    table = Table(columns=("", "items", "share"), rows=rows)
+    return [Section(title="Modalities", text=text, table=table)]

@@ -143,9 +143,11 @@ def _make(
     left_out = _write_interactions(connection, folder / f"{name}.inter")
     write_id_mappings(connection, folder)
     _write_entities(connection, folder)
-    shares = _write_features(connection, folder, settings, described)
+    shares, unusable = _write_features(connection, folder, settings, described)
     for what, number in shares.items():
         say(f"{what}: of {number:,} items")
+    for what, number in unusable.items():
+        say(f"{what}: {number:,} rows are not finite, and missing")
     say("files written")
     checks = check_written(connection, folder / f"{name}.inter", settings.split)
     say("files checked")
@@ -157,6 +159,7 @@ def _make(
         malformed=malformed,
         left_out=left_out,
         shares=shares,
+        unusable=unusable,
         checks=checks,
         checksums={path: file_sha256(path) for path in [*paths, *extra]},
         counts=Counts.of(connection),
@@ -303,8 +306,12 @@ def _write_entities(connection: DuckDBPyConnection, folder: Path) -> None:
 
 def _write_features(
     connection: DuckDBPyConnection, folder: Path, settings: Preparation, num_rows: int
-) -> dict[str, int]:
-    """Write the features, and return how many items have each modality, texts included."""
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Write the features.
+
+    Returns:
+        How many items have each modality, texts included, and how many rows are not finite.
+    """
     has = ", ".join(f"{text} IS NOT NULL" for text in TEXTS)
     table = connection.execute(
         f"SELECT items.id, coalesce(row, -1) AS row, {has} "
@@ -314,12 +321,12 @@ def _write_features(
     shares = {text: int(has.sum()) for text, has in zip(TEXTS, columns[2:], strict=True)}
     if settings.items is None:
         shares = {}
+    unusable = {}
     for modality, path in settings.features.items():
-        shares[feature_file_name(modality)] = write_features(
-            Path(path),
-            folder / feature_file_name(modality),
-            list(columns[0]),
-            columns[1].astype("int64"),
-            num_rows,
+        name = feature_file_name(modality)
+        shares[name], bad = write_features(
+            Path(path), folder / name, list(columns[0]), columns[1].astype("int64"), num_rows
         )
-    return shares
+        if bad:
+            unusable[name] = bad
+    return shares, unusable

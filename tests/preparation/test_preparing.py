@@ -205,6 +205,7 @@ def test_the_card_counts_users_without_train(tmp_path: Path) -> None:
         ({"split": "other"}, "'split'"),
         ({"core": 0}, "'core'"),
         ({"name": "a/b"}, "'name'"),
+        ({"features": {"image": "a", "visual": "b"}}, "one name of a modality .*'visual'"),
     ],
 )
 def test_refuses_settings(settings: dict[str, object], message: str) -> None:
