@@ -131,12 +131,15 @@ def _make(
 ) -> Facts:
     """Write all files but the card."""
     stages = Stages(connection, say)
-    sources = [open_source(connection, path, settings.columns) for path in paths]
+    asked = list(filter(None, (settings.user, settings.item, settings.rating, settings.time)))
+    sources = [open_source(connection, path, settings.columns, asked) for path in paths]
     malformed, columns = _read(stages, sources, settings)
     described = _read_items(stages, settings, malformed)
     refuse_malformed(malformed, settings.max_errors)
     for line in malformed[:20]:
         say(f"left out: {line}")
+    if quoted := stages.run("lines within quotes", partial(_describe_quoted, connection)):
+        say(quoted)
     steps = _filter(stages, settings)
     stages.run("split", lambda: _split(connection, settings))
     say(f"split: {settings.split}")
@@ -157,6 +160,7 @@ def _make(
         columns=columns,
         steps=steps,
         malformed=malformed,
+        quoted=quoted,
         left_out=left_out,
         shares=shares,
         unusable=unusable,
@@ -168,16 +172,17 @@ def _make(
 
 def _read(
     stages: Stages, sources: Sequence[Source], settings: Preparation
-) -> tuple[list[Malformed], dict[str, str]]:
-    """Read all files, and return their malformed lines and the columns of the last."""
+) -> tuple[list[Malformed], dict[Path, dict[str, str]]]:
+    """Read all files, and return their malformed lines, and of every file the columns."""
     connection = stages.connection
     asked = {role: getattr(settings, role) for role in KNOWN_COLUMNS}
     required = ["user", "item", *(["rating"] if settings.min_rating is not None else [])]
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS raw (user VARCHAR, item VARCHAR, rating DOUBLE, time DOUBLE)"
+        "CREATE TABLE IF NOT EXISTS raw "
+        "(user VARCHAR, item VARCHAR, rating DOUBLE, time DOUBLE, breaks INTEGER)"
     )
     malformed: list[Malformed] = []
-    shown: dict[str, str] = {}
+    chosen: dict[Path, dict[str, str]] = {}
 
     def read(source: Source, columns: dict[str, str]) -> list[Any]:
         found = read_interactions(connection, source, columns)
@@ -185,16 +190,34 @@ def _read(
 
     for source in sources:
         columns = choose_columns(source, asked, KNOWN_COLUMNS, required)
-        if columns != shown:
+        if columns not in list(chosen.values())[-1:]:
             roles = (
                 f"{role} {name}{'' if asked[role] else ' (guessed)'}"
                 for role, name in columns.items()
             )
             stages.say(f"columns of {source.path}: {', '.join(roles)}")
-        shown = columns
+        chosen[source.path] = columns
         found = stages.run(f"reading {source.path}", partial(read, source, columns))
         malformed += [Malformed(source.path, *one) for one in found]
-    return malformed, shown
+    return malformed, chosen
+
+
+def _describe_quoted(connection: DuckDBPyConnection) -> str:
+    """Return how many lines are within quotes, or nothing if there are none."""
+    row = connection.execute(
+        "SELECT count(*), sum(breaks), max(breaks), arg_max(user, breaks), arg_max(item, breaks) "
+        "FROM raw WHERE breaks > 0"
+    ).fetchone()
+    assert row is not None
+    rows, breaks, most, user, item = row
+    if not rows:
+        return ""
+    return (
+        f"{rows:,} rows have quoted text of several lines, {breaks:,} lines more than rows; most, "
+        f"{most:,}, has that of user {user} and item {item}. If no text is that long, a stray "
+        f"quote takes in rows: correct it, or let the file's name end in .inter if quotes mean "
+        f"nothing in it"
+    )
 
 
 def _read_items(stages: Stages, settings: Preparation, malformed: list[Malformed]) -> int:
