@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,13 @@ def run(
     from mentor_pyg.dependencies import UnavailableError
     from mentor_pyg.preparation import Preparation, prepare
 
+    given = [_feature(one) for one in features]
+    for modality, number in Counter(modality for modality, _ in given).items():
+        if number > 1:
+            raise ValueError(f"'features' names {modality!r} {number} times; give one file of it")
     settings = Preparation(
         columns=None if columns is None else tuple(columns.split(",")),
-        features=dict(_feature(one) for one in features),
+        features=dict(given),
         **{name: value for name, value in options.items() if value is not None},
     )
     try:

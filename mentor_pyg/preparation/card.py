@@ -82,11 +82,13 @@ class Facts:
     Args:
         name: The name of the dataset.
         settings: How it was made.
-        columns: The column of every role.
+        columns: Per file of interactions the column of every role.
         steps: What was left after each step.
         malformed: The lines that were left out.
+        quoted: What is said of lines within quotes, if there are any.
         left_out: The columns of which some interactions have no value.
         shares: How many items have each modality.
+        unusable: How many rows of a feature file are not finite, if any.
         checks: What was checked.
         checksums: The SHA-256 checksum of every source.
         counts: What is in the splits.
@@ -94,11 +96,13 @@ class Facts:
 
     name: str
     settings: Preparation
-    columns: Mapping[str, str]
+    columns: Mapping[Path, Mapping[str, str]]
     steps: Sequence[FilterStep]
     malformed: Sequence[Malformed]
+    quoted: str
     left_out: Sequence[str]
     shares: Mapping[str, int]
+    unusable: Mapping[str, int]
     checks: Sequence[Check]
     checksums: Mapping[Path, str]
     counts: Counts
@@ -138,15 +142,16 @@ def _sections(facts: Facts, command: str) -> list[Section]:
         ),
         *(_degrees(facts, side) for side in ("user", "item")),
         *_modalities(facts, items),
-        Section(
-            title="Sources",
-            text=[f"Columns: {', '.join(f'{r} {c}' for r, c in facts.columns.items())}."],
-            table=Table(
-                columns=("file", "SHA-256"),
-                rows=[(str(path), checksum) for path, checksum in facts.checksums.items()],
-            ),
-        ),
+        _sources(facts),
     ]
+
+
+def _sources(facts: Facts) -> Section:
+    rows = []
+    for path, checksum in facts.checksums.items():
+        columns = facts.columns.get(path, {})
+        rows.append((str(path), ", ".join(f"{r} {c}" for r, c in columns.items()), checksum))
+    return Section(title="Sources", table=Table(columns=("file", "columns", "SHA-256"), rows=rows))
 
 
 def _steps(facts: Facts) -> Section:
@@ -165,12 +170,13 @@ def _steps(facts: Facts) -> Section:
 
 
 def _malformed(facts: Facts) -> Section:
+    quoted = [f"{facts.quoted}."] if facts.quoted else []
     if not facts.malformed:
-        return Section(title="Malformed lines", text=["None."])
+        return Section(title="Malformed lines", text=["None.", *quoted])
     listed = [(f"{m.path}, line {m.line}", m.reason) for m in facts.malformed[:_LISTED]]
     return Section(
         title="Malformed lines",
-        text=[f"{len(facts.malformed):,} were left out; at most {_LISTED} are listed."],
+        text=[f"{len(facts.malformed):,} were left out; at most {_LISTED} are listed.", *quoted],
         table=Table(columns=("line", "reason"), rows=listed),
     )
 
@@ -246,4 +252,9 @@ def _modalities(facts: Facts, items: int) -> list[Section]:
     if not facts.shares:
         return []
     rows = [(name, f"{number:,}", f"{number / items:.1%}") for name, number in facts.shares.items()]
-    return [Section(title="Modalities", table=Table(columns=("", "items", "share"), rows=rows))]
+    text = [
+        f"{number:,} rows of {name} are not finite, and missing."
+        for name, number in facts.unusable.items()
+    ]
+    table = Table(columns=("", "items", "share"), rows=rows)
+    return [Section(title="Modalities", text=text, table=table)]

@@ -78,7 +78,8 @@ def file_literal(path: Path) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    """Return what DuckDB says, without the line of the file, which may be long."""
+    return " ".join(re.sub(r"\nOriginal Line: .*", "", str(error)).split())[:300]
 
 
 def count(connection: DuckDBPyConnection, query: str) -> Any:

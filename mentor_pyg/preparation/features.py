@@ -66,8 +66,10 @@ def _open_npy(path: Path) -> npt.NDArray[np.floating[Any]]:
 
 def write_features(
     path: Path, target: Path, ids: list[str], rows: npt.NDArray[np.int64], num_rows: int
-) -> int:
+) -> tuple[int, int]:
     """Write the features of the items that are kept, and rows of NaN where there are none.
+
+    Rows that are not finite in float32, which models read, are no features, as are those of zeros.
 
     Args:
         path: The features.
@@ -77,7 +79,7 @@ def write_features(
         num_rows: The number of rows that a ``.npy`` file needs.
 
     Returns:
-        The number of items that have features.
+        The number of items that have features, and of rows that are not finite, but NaN in part.
 
     Raises:
         ValueError: If a ``.npy`` file has other than ``num_rows`` rows, or no item has features.
@@ -96,14 +98,18 @@ def write_features(
     step = max(1, _BLOCK_BYTES // (width * dtype.itemsize))
     for start in range(0, len(ids), step):
         out[start : start + step] = np.nan
-    present = np.zeros(len(ids), dtype=bool)
+    present, bad = (np.zeros(len(ids), dtype=bool) for _ in range(2))
     for item, x in blocks:
-        out[item] = x
-        present[item] = (~np.isnan(x)).any(axis=1) & (x != 0).any(axis=1)
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(x.astype(np.float32, copy=False)).all(axis=1)
+        usable = finite & x.any(axis=1)
+        out[item[usable]] = x[usable]
+        present[item[usable]] = True
+        bad[item] = ~finite & ~np.isnan(x).all(axis=1)
     out.flush()
     if not present.any():
         raise ValueError(f"{path} has no features of the items that are kept; check their ids")
-    return int(present.sum())
+    return int(present.sum()), int(bad.sum())
 
 
 def _row_blocks(

@@ -131,21 +131,26 @@ def _make(
 ) -> Facts:
     """Write all files but the card."""
     stages = Stages(connection, say)
-    sources = [open_source(connection, path, settings.columns) for path in paths]
+    asked = list(filter(None, (settings.user, settings.item, settings.rating, settings.time)))
+    sources = [open_source(connection, path, settings.columns, asked) for path in paths]
     malformed, columns = _read(stages, sources, settings)
     described = _read_items(stages, settings, malformed)
     refuse_malformed(malformed, settings.max_errors)
     for line in malformed[:20]:
         say(f"left out: {line}")
+    if quoted := stages.run("lines within quotes", partial(_describe_quoted, connection)):
+        say(quoted)
     steps = _filter(stages, settings)
     stages.run("split", lambda: _split(connection, settings))
     say(f"split: {settings.split}")
     left_out = _write_interactions(connection, folder / f"{name}.inter")
     write_id_mappings(connection, folder)
     _write_entities(connection, folder)
-    shares = _write_features(connection, folder, settings, described)
+    shares, unusable = _write_features(connection, folder, settings, described)
     for what, number in shares.items():
         say(f"{what}: of {number:,} items")
+    for what, number in unusable.items():
+        say(f"{what}: {number:,} rows are not finite, and missing")
     say("files written")
     checks = check_written(connection, folder / f"{name}.inter", settings.split)
     say("files checked")
@@ -155,8 +160,10 @@ def _make(
         columns=columns,
         steps=steps,
         malformed=malformed,
+        quoted=quoted,
         left_out=left_out,
         shares=shares,
+        unusable=unusable,
         checks=checks,
         checksums={path: file_sha256(path) for path in [*paths, *extra]},
         counts=Counts.of(connection),
@@ -165,16 +172,17 @@ def _make(
 
 def _read(
     stages: Stages, sources: Sequence[Source], settings: Preparation
-) -> tuple[list[Malformed], dict[str, str]]:
-    """Read all files, and return their malformed lines and the columns of the last."""
+) -> tuple[list[Malformed], dict[Path, dict[str, str]]]:
+    """Read all files, and return their malformed lines, and of every file the columns."""
     connection = stages.connection
     asked = {role: getattr(settings, role) for role in KNOWN_COLUMNS}
     required = ["user", "item", *(["rating"] if settings.min_rating is not None else [])]
     connection.execute(
-        "CREATE TABLE IF NOT EXISTS raw (user VARCHAR, item VARCHAR, rating DOUBLE, time DOUBLE)"
+        "CREATE TABLE IF NOT EXISTS raw "
+        "(user VARCHAR, item VARCHAR, rating DOUBLE, time DOUBLE, breaks INTEGER)"
     )
     malformed: list[Malformed] = []
-    shown: dict[str, str] = {}
+    chosen: dict[Path, dict[str, str]] = {}
 
     def read(source: Source, columns: dict[str, str]) -> list[Any]:
         found = read_interactions(connection, source, columns)
@@ -182,16 +190,34 @@ def _read(
 
     for source in sources:
         columns = choose_columns(source, asked, KNOWN_COLUMNS, required)
-        if columns != shown:
+        if columns not in list(chosen.values())[-1:]:
             roles = (
                 f"{role} {name}{'' if asked[role] else ' (guessed)'}"
                 for role, name in columns.items()
             )
             stages.say(f"columns of {source.path}: {', '.join(roles)}")
-        shown = columns
+        chosen[source.path] = columns
         found = stages.run(f"reading {source.path}", partial(read, source, columns))
         malformed += [Malformed(source.path, *one) for one in found]
-    return malformed, shown
+    return malformed, chosen
+
+
+def _describe_quoted(connection: DuckDBPyConnection) -> str:
+    """Return how many lines are within quotes, or nothing if there are none."""
+    row = connection.execute(
+        "SELECT count(*), sum(breaks), max(breaks), arg_max(user, breaks), arg_max(item, breaks) "
+        "FROM raw WHERE breaks > 0"
+    ).fetchone()
+    assert row is not None
+    rows, breaks, most, user, item = row
+    if not rows:
+        return ""
+    return (
+        f"{rows:,} rows have quoted text of several lines, {breaks:,} lines more than rows; most, "
+        f"{most:,}, has that of user {user} and item {item}. If no text is that long, a stray "
+        f"quote takes in rows: correct it, or let the file's name end in .inter if quotes mean "
+        f"nothing in it"
+    )
 
 
 def _read_items(stages: Stages, settings: Preparation, malformed: list[Malformed]) -> int:
@@ -303,8 +329,12 @@ def _write_entities(connection: DuckDBPyConnection, folder: Path) -> None:
 
 def _write_features(
     connection: DuckDBPyConnection, folder: Path, settings: Preparation, num_rows: int
-) -> dict[str, int]:
-    """Write the features, and return how many items have each modality, texts included."""
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Write the features.
+
+    Returns:
+        How many items have each modality, texts included, and how many rows are not finite.
+    """
     has = ", ".join(f"{text} IS NOT NULL" for text in TEXTS)
     table = connection.execute(
         f"SELECT items.id, coalesce(row, -1) AS row, {has} "
@@ -314,12 +344,12 @@ def _write_features(
     shares = {text: int(has.sum()) for text, has in zip(TEXTS, columns[2:], strict=True)}
     if settings.items is None:
         shares = {}
+    unusable = {}
     for modality, path in settings.features.items():
-        shares[feature_file_name(modality)] = write_features(
-            Path(path),
-            folder / feature_file_name(modality),
-            list(columns[0]),
-            columns[1].astype("int64"),
-            num_rows,
+        name = feature_file_name(modality)
+        shares[name], bad = write_features(
+            Path(path), folder / name, list(columns[0]), columns[1].astype("int64"), num_rows
         )
-    return shares
+        if bad:
+            unusable[name] = bad
+    return shares, unusable

@@ -23,6 +23,18 @@ KNOWN_COLUMNS = {
 }
 """Per role the usual names, in lower case; Amazon's reviews of 2023 go by ``parent_asin``."""
 
+_ABSURD = 1e20
+"""No time, in whatever unit, is that far from 1970."""
+
+_SWALLOWS = """
+error_type <> 'INVALID ENCODING' AND contains(trim(csv_line, chr(10) || chr(13)), chr(10))
+OR error_type = 'UNQUOTED VALUE' AND (
+    strlen(csv_line) >= 10000 OR byte_position >= line_byte_position + strlen(csv_line)
+)
+"""
+"""Whether a malformed line takes in others, blank ones before it aside. Of long ones DuckDB keeps
+the first 10,000 bytes, and of those that end in another of its buffers not even these."""
+
 _SHOWN = 5
 
 
@@ -42,10 +54,11 @@ class Malformed:
 def read_interactions(
     connection: DuckDBPyConnection, source: Source, columns: Mapping[str, str]
 ) -> list[Malformed]:
-    """Append a source to the table ``raw`` (user, item, rating, time in seconds).
+    """Append a source to the table ``raw`` (user, item, rating, time in seconds, breaks).
 
     Rows without user or item are appended, with nulls. In text files a quoted field may go over
-    several lines, which count as one; blank lines of JSON Lines count as none.
+    several lines, which count as one, and ``breaks`` is how many follow the first; blank lines
+    before a malformed value count as none.
 
     Args:
         connection: The database.
@@ -57,111 +70,99 @@ def read_interactions(
         The malformed lines, which are not appended.
 
     Raises:
-        ValueError: If the file cannot be read.
+        ValueError: If the file cannot be read, or has a quote that does not end.
     """
-    with naming(source.path):
-        if source.kind == "csv":
-            return _read_text(connection, source, columns)
-        return _read_typed(connection, source, columns)
-
-
-def _read_text(
-    connection: DuckDBPyConnection, source: Source, columns: Mapping[str, str]
-) -> list[Malformed]:
-    types = {}
-    if "rating" in columns:
-        types[columns["rating"]] = "DOUBLE"
-    if "time" in columns:
-        types[columns["time"]] = _type_of_time(connection, source, columns["time"])
     value = {role: source.column(name) for role, name in columns.items()}
-    time = value.get("time", "NULL")
-    if types.get(columns.get("time", "")) == "TIMESTAMP":
-        time = f"epoch({time})"
-    connection.execute(
-        f"INSERT INTO raw SELECT {value['user']}, {value['item']}, "
-        f"{_finite(value.get('rating', 'NULL'))}, {_seconds(time)} "
-        f"FROM {source.text_table(types)}"
-    )
-    return take_malformed(connection, source.path)
-
-
-def _type_of_time(connection: DuckDBPyConnection, source: Source, name: str) -> str:
-    first = connection.execute(
-        f"SELECT TRY_CAST(time AS DOUBLE) IS NULL AND TRY_CAST(time AS TIMESTAMP) IS NOT NULL "
-        f"FROM (SELECT {source.column(name)} AS time FROM {source.text_table()}) "
-        f"WHERE time IS NOT NULL LIMIT 1"
-    ).fetchone()
-    connection.execute("DROP TABLE IF EXISTS malformed; DROP TABLE IF EXISTS scans")
-    return "TIMESTAMP" if first is not None and first[0] else "DOUBLE"
+    with naming(source.path):
+        connection.execute(
+            f"INSERT INTO raw SELECT nullif({value['user']}, ''), nullif({value['item']}, ''), "
+            f"{_finite(_number(value.get('rating')))}, {_seconds(_instant(value.get('time')))}, "
+            f"CASE WHEN {_is_malformed(source, value)} THEN -1 ELSE {source.breaks()} END "
+            f"FROM {source.table(columns.values())}"
+        )
+        malformed = take_malformed(connection, source.path) if source.kind == "csv" else []
+        if connection.execute("SELECT 1 FROM raw WHERE breaks < 0 LIMIT 1").fetchone():
+            connection.execute("DELETE FROM raw WHERE breaks < 0")
+            malformed += _find_malformed(connection, source, columns, malformed)
+    return sorted(malformed, key=lambda one: one.line)
 
 
 def take_malformed(connection: DuckDBPyConnection, path: Path) -> list[Malformed]:
-    """Return the lines of a text file that did not fit, and forget them."""
+    """Return the lines of a text file that did not fit, and forget them.
+
+    Raises:
+        ValueError: If one goes over several lines, as with a quote that does not end: how many
+            rows it takes in is not known.
+    """
     rows = connection.execute(
-        "SELECT line, first(error_type || ', ' || left(error_message, 120) ORDER BY column_idx) "
-        "FROM malformed GROUP BY line ORDER BY line"
+        f"SELECT line, first(error_type || ', ' || left(error_message, 120) ORDER BY column_idx), "
+        f"bool_or({_SWALLOWS}) FROM malformed GROUP BY line ORDER BY line"
     ).fetchall()
     connection.execute("DROP TABLE malformed; DROP TABLE scans")
-    return [Malformed(path, line, " ".join(reason.split()).lower()) for line, reason in rows]
-
-
-def _read_typed(
-    connection: DuckDBPyConnection, source: Source, columns: Mapping[str, str]
-) -> list[Malformed]:
-    value = {role: source.column(name) for role, name in columns.items()}
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE typed AS SELECT nullif({value['user']}, '') AS u, "
-        f"nullif({value['item']}, '') AS i, {_number(value.get('rating'))} AS r, "
-        f"{_instant(value.get('time'))} AS t, {_is_malformed(value)} AS malformed "
-        f"FROM {source.table(columns.values())}"
-    )
-    connection.execute("INSERT INTO raw SELECT u, i, r, t FROM typed WHERE NOT malformed")
-    anything = connection.execute("SELECT 1 FROM typed WHERE malformed LIMIT 1").fetchone()
-    connection.execute("DROP TABLE typed")
-    return [] if anything is None else _find_malformed(connection, source, columns)
+    for line, _, swallows in rows:
+        if swallows:
+            raise ValueError(
+                f"{path}, line {line}: a quote does not end where the field does, and takes in the "
+                f"lines after it; correct it, or, if quotes mean nothing in this file, let its "
+                f"name end in .inter"
+            )
+    return [Malformed(path, line, " ".join(reason.split()).lower()) for line, reason, _ in rows]
 
 
 def _find_malformed(
-    connection: DuckDBPyConnection, source: Source, columns: Mapping[str, str]
+    connection: DuckDBPyConnection,
+    source: Source,
+    columns: Mapping[str, str],
+    others: Sequence[Malformed],
 ) -> list[Malformed]:
-    """Read the file again, for where the malformed lines are."""
-    path = file_literal(source.path)
+    """Read the file again, for where the lines of malformed values are among the other ones."""
     value = {role: source.column(name) for role, name in columns.items()}
+    rows = source.table(columns.values())
     if source.kind == "json":
-        rows = f"read_json_objects({path}, format = 'newline_delimited', ignore_errors = true)"
+        rows = (
+            f"read_json_objects({file_literal(source.path)}, format = 'newline_delimited', "
+            f"ignore_errors = true)"
+        )
         value = {
             role: f"json_extract_string(json, {literal('$.' + _quoted(name))})"
             for role, name in columns.items()
         }
-    else:
-        rows = f"read_parquet({path})"
     found = connection.execute(
-        f"SELECT line, reason FROM (SELECT row_number() OVER () AS line, "
-        f"{_is_malformed(value)} AS malformed, {_reason(value)} AS reason FROM {rows}) "
-        f"WHERE malformed ORDER BY line"
+        f"SELECT row, reason FROM (SELECT row_number() OVER () AS row, "
+        f"{_is_malformed(source, value)} AS malformed, {_reason(value)} AS reason FROM {rows}) "
+        f"WHERE malformed ORDER BY row"
     ).fetchall()
-    return [Malformed(source.path, line, reason) for line, reason in found]
+    if source.kind == "csv":
+        take_malformed(connection, source.path)
+    malformed, before = [], 0
+    for row, reason in found:
+        while before < len(others) and others[before].line <= row + source.header + before:
+            before += 1
+        malformed.append(Malformed(source.path, row + source.header + before, reason))
+    return malformed
 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '\\"') + '"'
 
 
-def _is_malformed(value: Mapping[str, str]) -> str:
-    nothing = " AND ".join(f"{one} IS NULL" for one in value.values())
-    return f"(({nothing}) OR {_bad_rating(value)} OR {_bad_time(value)})"
+def _is_malformed(source: Source, value: Mapping[str, str]) -> str:
+    bad = f"({_bad_rating(value)} OR {_bad_time(value)})"
+    if source.kind == "csv":
+        return bad
+    return f"(({' AND '.join(f'{one} IS NULL' for one in value.values())}) OR {bad})"
 
 
 def _bad_rating(value: Mapping[str, str]) -> str:
     rating = value.get("rating", "NULL")
-    return f"({rating} IS NOT NULL AND TRY_CAST({rating} AS DOUBLE) IS NULL)"
+    return f"(nullif({rating}, '') IS NOT NULL AND {_number(rating)} IS NULL)"
 
 
 def _bad_time(value: Mapping[str, str]) -> str:
     time = value.get("time", "NULL")
     return (
-        f"({time} IS NOT NULL AND TRY_CAST({time} AS DOUBLE) IS NULL "
-        f"AND TRY_CAST({time} AS TIMESTAMP) IS NULL)"
+        f"(nullif({time}, '') IS NOT NULL AND {_instant(time)} IS NULL "
+        f"OR abs({_instant(time)}) BETWEEN {_ABSURD} AND 1e308)"
     )
 
 
@@ -175,14 +176,14 @@ def _reason(value: Mapping[str, str]) -> str:
 
 
 def _number(text: str | None) -> str:
-    return "NULL::DOUBLE" if text is None else _finite(f"TRY_CAST({text} AS DOUBLE)")
+    return "NULL::DOUBLE" if text is None else f"TRY_CAST({text} AS DOUBLE)"
 
 
 def _instant(text: str | None) -> str:
+    """Return the number that a time is, or that of its date."""
     if text is None:
         return "NULL::DOUBLE"
-    parsed = f"coalesce(TRY_CAST({text} AS DOUBLE), epoch(TRY_CAST({text} AS TIMESTAMP)))"
-    return _seconds(parsed)
+    return f"coalesce({_number(text)}, epoch(TRY_CAST({text} AS TIMESTAMP)))"
 
 
 def _finite(number: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from mentor_pyg.config import AtLeastOne, Config, Count, Share
+from mentor_pyg.datasets.feature_file import MODALITY_ALIASES
 from mentor_pyg.preparation.splits import SplitName
 from mentor_pyg.version import __version__
 
@@ -62,11 +63,17 @@ class Preparation(Config):
         """Check the settings.
 
         Raises:
-            ValueError: If a value is of another type or out of range.
+            ValueError: If a value is of another type or out of range, or features have two names
+                of one modality.
         """
         super().__post_init__()
         if self.name is not None and Path(self.name).name != self.name:
             raise ValueError(f"'name' needs to be one of a file (got {self.name!r})")
+        for one, modality in MODALITY_ALIASES.items():
+            if {one, modality} <= set(self.features):
+                raise ValueError(
+                    f"'features' needs one name of a modality (got {one!r} and {modality!r})"
+                )
         if self.val_ratio <= 0 or self.test_ratio <= 0 or self.val_ratio + self.test_ratio >= 1:
             raise ValueError(
                 f"'val_ratio' and 'test_ratio' need to be above 0 and to leave something for train "

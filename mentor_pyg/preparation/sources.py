@@ -6,10 +6,11 @@ import csv
 import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mentor_pyg.preparation.database import file_literal, literal, naming
+from mentor_pyg.preparation.database import engine, file_literal, literal, naming
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -25,8 +26,11 @@ _DELIMITERS = ("\t", "::", ",", ";", "|")
 _MOVIELENS = ("userId", "movieId", "rating", "timestamp")
 """The columns of its ``.dat`` files, which have no header."""
 
-_SAMPLED = 100
+_SAMPLED = 10_000
 """Records of JSON Lines whose names are taken for those of all."""
+
+_WINDOW = 4_000_000
+"""DuckDB counts lines that are too long as malformed, but drops those of twice as many bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,7 @@ class Source:
         path: The file.
         kind: What it is.
         columns: The names of its columns, without types as in ``user_id:token``.
+        floats: Those of Parquet that hold floats.
         delimiter: What separates them in text.
         header: Whether the first line names them.
     """
@@ -44,26 +49,37 @@ class Source:
     path: Path
     kind: Literal["csv", "json", "parquet"]
     columns: Sequence[str]
+    floats: Sequence[str] = ()
     delimiter: str = ""
     header: bool = False
 
-    def text_table(self, types: Mapping[str, str] | None = None) -> str:
-        """Return what reads a text file in SQL, with columns ``c0``, ``c1``, ...
+    @property
+    def quote(self) -> str:
+        """What encloses text; nothing where quotes are part of it."""
+        return "" if self.delimiter == "::" or _suffix(self.path) == ".inter" else '"'
 
-        Args:
-            types: The types of columns that are no text, by name. Lines that do not fit go to
-                the table ``malformed``.
+    def text_table(self) -> str:
+        """Return what reads a text file in SQL, with columns ``c0``, ``c1``, ... of text.
+
+        Lines of fewer or more columns go to the table ``malformed``.
         """
-        types = types or {}
-        columns = ", ".join(
-            f"c{number}: '{types.get(name, 'VARCHAR')}'" for number, name in enumerate(self.columns)
-        )
-        quote = "" if self.delimiter == "::" or _suffix(self.path) == ".inter" else '"'
+        columns = ", ".join(f"c{number}: 'VARCHAR'" for number in range(len(self.columns)))
         return (
             f"read_csv({file_literal(self.path)}, delim = {literal(self.delimiter)}, "
-            f"quote = '{quote}', escape = '{quote}', header = {self.header}, "
+            f"quote = '{self.quote}', escape = '{self.quote}', header = {self.header}, "
             f"columns = {{{columns}}}, auto_detect = false, store_rejects = true, "
             f"rejects_table = 'malformed', rejects_scan = 'scans', rejects_limit = 0)"
+        )
+
+    def breaks(self) -> str:
+        """Return how many lines a row of a text file goes on for after its first, in SQL."""
+        if not self.quote or self.kind != "csv":
+            return "0"
+        columns = [f"coalesce(c{number}, '')" for number in range(len(self.columns))]
+        return " + ".join(
+            f"CASE WHEN contains({one}, chr(10)) THEN strlen({one}) - strlen(replace({one}, "
+            f"chr(10), '')) ELSE 0 END"
+            for one in columns
         )
 
     def column(self, name: str) -> str:
@@ -71,6 +87,10 @@ class Source:
         if self.kind == "csv":
             return f"c{list(self.columns).index(name)}"
         quoted = '"' + name.replace('"', '""') + '"'
+        if name in self.floats:  # What pandas makes of integers some of which are missing.
+            is_whole = f"{quoted} = trunc({quoted}) AND abs({quoted}) < 9e15"
+            text = f"CASE WHEN {is_whole} THEN {quoted}::BIGINT::VARCHAR ELSE {quoted}::VARCHAR END"
+            return f"nullif({text}, 'nan')"
         return quoted if self.kind == "json" else f"{quoted}::VARCHAR"
 
     def table(self, names: Iterable[str]) -> str:
@@ -114,7 +134,10 @@ def _suffix(path: Path) -> str:
 
 
 def open_source(
-    connection: DuckDBPyConnection, path: Path, columns: Sequence[str] | None = None
+    connection: DuckDBPyConnection,
+    path: Path,
+    columns: Sequence[str] | None = None,
+    asked: Iterable[str] = (),
 ) -> Source:
     """Return a file as a table.
 
@@ -122,6 +145,7 @@ def open_source(
         connection: The database.
         path: A file of CSV, TSV, JSON Lines or Parquet by its name, the former also compressed.
         columns: The names of the columns of a text file that has no header.
+        asked: Names of columns that may be in late records of JSON Lines alone.
 
     Raises:
         ValueError: If the file cannot be read, or its name does not say what it is.
@@ -131,33 +155,64 @@ def open_source(
         raise ValueError(f"{path} needs a name that ends in {', '.join(_KINDS)}; rename it")
     with naming(path):
         if kind == "parquet":
-            described = connection.execute(f"DESCRIBE FROM read_parquet({file_literal(path)})")
-            return Source(path=path, kind=kind, columns=[row[0] for row in described.fetchall()])
+            query = f"DESCRIBE FROM read_parquet({file_literal(path)})"
+            types = {row[0]: row[1] for row in connection.execute(query).fetchall()}
+            floats = [name for name, type_ in types.items() if type_ in ("FLOAT", "DOUBLE")]
+            return Source(path=path, kind=kind, columns=list(types), floats=floats)
         if kind == "json":
-            return Source(path=path, kind=kind, columns=_json_names(connection, path))
+            return Source(path=path, kind=kind, columns=_json_names(connection, path, asked))
+        _refuse_endless(path)
         return _open_text(path, _first_line(connection, path), columns)
 
 
-def _json_names(connection: DuckDBPyConnection, path: Path) -> list[str]:
-    names = connection.execute(
+def _json_names(connection: DuckDBPyConnection, path: Path, asked: Iterable[str]) -> list[str]:
+    rows = connection.execute(
         f"SELECT DISTINCT unnest(json_keys(json)) AS name FROM (SELECT json FROM read_json_objects("
         f"{file_literal(path)}, format = 'newline_delimited', ignore_errors = true) "
         f"LIMIT {_SAMPLED}) ORDER BY name"
     ).fetchall()
-    if not names:
+    if not rows:
         raise ValueError(
             f"{path} holds no JSON objects in its first lines; it needs one a line, in JSON proper "
             f'(keys and texts in "double quotes")'
         )
-    return [row[0] for row in names]
+    names = [row[0] for row in rows]
+    for name in asked:
+        if name not in names:
+            source = Source(path=path, kind="json", columns=[name])
+            query = f"SELECT 1 FROM {source.table([name])} WHERE {source.column(name)} IS NOT NULL"
+            if connection.execute(f"{query} LIMIT 1").fetchone():
+                names.append(name)
+    return names
+
+
+def _refuse_endless(path: Path) -> None:
+    """Raise if an uncompressed file has a line that DuckDB would drop without a word."""
+    if path.suffix.lower() in (".gz", ".zst"):
+        return
+    with open(path, "rb") as file:
+        for start in range(0, path.stat().st_size, _WINDOW):
+            file.seek(start)
+            piece = file.readline(_WINDOW)
+            if len(piece) == _WINDOW and b"\n" not in piece and b"\r" not in piece:
+                raise ValueError(
+                    f"{path} has a line of over {_WINDOW:,} bytes, in which byte {start:,} is; "
+                    f"shorten it, or take it out"
+                )
 
 
 def _first_line(connection: DuckDBPyConnection, path: Path) -> str:
-    found = connection.execute(
+    query = (
         f"FROM read_csv({file_literal(path)}, delim = chr(2), quote = '', escape = '', "
         f"header = false, columns = {{line: 'VARCHAR'}}, auto_detect = false, strict_mode = false, "
-        f"parallel = false) LIMIT 1"
-    ).fetchone()
+        f"parallel = false, ignore_errors = "
+    )
+    try:
+        found = connection.execute(f"{query} false) LIMIT 1").fetchone()
+    except engine().InvalidInputException as error:
+        if "on Line: 1\n" in str(error):
+            raise
+        found = connection.execute(f"{query} true) LIMIT 1").fetchone()  # A later line is at fault.
     return "" if found is None or found[0] is None else str(found[0])
 
 
@@ -199,7 +254,7 @@ def choose_columns(
         required: The roles that need a column.
 
     Raises:
-        ValueError: If a column is not there.
+        ValueError: If a column is not there, or is two of the required roles at once.
     """
     there = {name.lower(): name for name in reversed(source.columns)}
     chosen = {}
@@ -219,5 +274,11 @@ def choose_columns(
                 f"{source.path}: which column is the {role}? Name one of "
                 f"{', '.join(source.columns)} with --{role}; if the first line is no header, "
                 f"name all with --columns"
+            )
+    for one, other in combinations(required, 2):
+        if chosen[one] == chosen[other]:
+            raise ValueError(
+                f"{source.path}: the column {chosen[one]!r} cannot be the {one} and the {other}; "
+                f"name another with --{one} or --{other}"
             )
     return chosen

@@ -34,6 +34,8 @@ def test_says_what_is_wrong_in_a_line(
     pytest.importorskip("duckdb", reason="needs the extra 'prepare'")
     out = ("--out", tmp_path / "data")
     refused(r"'features' needs NAME=FILE", "prepare", reviews, *out, "--features", "text.npy")
+    twice = ("--features", "text=a.npy", "--features", "text=b.npy")
+    refused("'features' names 'text' 2 times", "prepare", reviews, *out, *twice)
     refused("'split'", "prepare", reviews, *out, "--split", "other")
     with reviews.open("a") as file:
         file.write("u1\n")

@@ -66,6 +66,25 @@ def test_rows_follow_the_items(
     assert data["item"].has_textual.tolist() == [n != 4 for n in range(8)]
 
 
+def test_rows_that_are_not_finite_are_missing(reviews: Path, items: Path, tmp_path: Path) -> None:
+    matrix = np.load(vectors(tmp_path / "text.npy", dtype="float64"))
+    matrix[0, 1], matrix[3, 0], matrix[5, 1] = np.inf, np.nan, 1e300  # i7, i0 and i6
+    matrix[6], matrix[7] = 0, np.nan  # i5 and i3, which just lack it
+    np.save(tmp_path / "text.npy", matrix)
+    said = list[str]()
+    settings = Preparation(items=str(items), features={"text": str(tmp_path / "text.npy")})
+    prepare([reviews], tmp_path / "out", settings, say=said.append)
+    written = np.load(tmp_path / "out" / "text_feat.npy")
+    np.testing.assert_array_equal(written[:, 0], [np.nan, 2.25, 8.25, *[np.nan] * 5])
+    assert np.isnan(written[[0, 3, 4, 5, 6, 7]]).all()
+    data = InteractionFolder(tmp_path / "out")[0]
+    assert data["item"].has_textual.tolist() == [n in (1, 2) for n in range(8)]
+    assert "text_feat.npy: 3 rows are not finite, and missing" in said
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "3 rows of text_feat.npy are not finite, and missing." in card
+    assert "| text_feat.npy | 2 | 25.0% |" in card
+
+
 def test_binary_features_of_2014(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -189,6 +189,18 @@ def test_the_card_says_how_it_was_made(reviews: Path, tmp_path: Path) -> None:
     assert "<title>4 to 7: " in page
 
 
+def test_the_card_has_the_columns_of_every_file(reviews: Path, tmp_path: Path) -> None:
+    other = interactions(9).rename(columns={"userID": "user_id", "timestamp": "time"})
+    other.to_csv(tmp_path / "z.csv", index=False)
+    prepare([reviews, tmp_path / "z.csv"], tmp_path / "out")
+    card = (tmp_path / "out" / "card.md").read_text()
+    for line in (
+        f"| {reviews} | user userID, item itemID, rating rating, time timestamp | ",
+        f"| {tmp_path / 'z.csv'} | user user_id, item itemID, rating rating, time time | ",
+    ):
+        assert line in card, card
+
+
 def test_the_card_counts_users_without_train(tmp_path: Path) -> None:
     rows = [(f"u{user}", f"i{item}", 10 * item + user) for user in range(4) for item in range(9)]
     rows.append(("late", "i0", 1000))
@@ -207,6 +219,7 @@ def test_the_card_counts_users_without_train(tmp_path: Path) -> None:
         ({"split": "other"}, "'split'"),
         ({"core": 0}, "'core'"),
         ({"name": "a/b"}, "'name'"),
+        ({"features": {"image": "a", "visual": "b"}}, "one name of a modality .*'visual'"),
     ],
 )
 def test_refuses_settings(settings: dict[str, object], message: str) -> None:

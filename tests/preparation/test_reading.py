@@ -8,7 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mentor_pyg.preparation import Preparation, prepare
+from mentor_pyg.preparation import Preparation, prepare, sources
+from mentor_pyg.preparation.database import open_database
+from mentor_pyg.preparation.reading import read_interactions
+from mentor_pyg.preparation.sources import open_source
 from tests.preparation.conftest import Made, interactions
 
 
@@ -134,7 +137,12 @@ BROKEN = {
     "a.csv": (
         'user,item,rating,timestamp\na,b,5,1\n"x\ny",b,4,1\nshort,b\na,c,5,1\nlong,b,1,2,3\n'
         "bad,b,high,1\nlate,b,3,soon\na,d,5,1\n",
-        [(4, "missing columns"), (6, "too many columns"), (7, '"high"'), (8, '"soon"')],
+        [
+            (4, "missing columns"),
+            (6, "too many columns"),
+            (7, "no number, high"),
+            (8, "none, soon"),
+        ],
     ),
     "a.jsonl": (
         '{"user":"a","item":"b","rating":5,"timestamp":1}\n{"user":"x"\n'
@@ -161,6 +169,137 @@ def test_malformed_lines_are_named(name: str, tmp_path: Path) -> None:
     assert "4 were left out" in (tmp_path / "out" / "card.md").read_text()
 
 
+ROWS = "".join(f"u{n % 9},i{n},nice\n" for n in range(40))
+SWALLOWING = {
+    "never ends": f'{ROWS}u,i,"good\n{ROWS}',
+    "never ends, in tabs": f'{ROWS}u,i,"good\n{ROWS}'.replace(",", "\t"),
+    "never ends, for long": f'{ROWS}u,i,"{"good" * 3000}\n{ROWS}',
+    "never ends, for 40 MB": f'{ROWS}u,i,"good\n{ROWS * 100_000}',
+    "goes on after its end": f'{ROWS}u,i,"good\n{ROWS}u,j,"nice"\n{ROWS}',
+    "ends in a row of more columns": f'{ROWS}u,i,"good\n{ROWS}u,j,nice",3\n{ROWS}',
+    "ends in a row of fewer columns": f'{ROWS}u,"i,good\n{ROWS}nice"\n{ROWS}',
+    "ends in a row that is too long": f'{ROWS}u,i,"good\n{"u,i,nice" * 300_000}\nu,j,nice"\n',
+}
+
+
+@pytest.mark.parametrize("case", SWALLOWING)
+def test_a_quote_that_takes_in_rows_is_always_an_error(case: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(SWALLOWING[case].replace("u", "user,item,text\nu", 1))
+    if "tabs" in case:
+        (tmp_path / "a.txt").write_text("user\titem\ttext\n" + SWALLOWING[case])
+    with pytest.raises(ValueError, match=r"a\.txt, line 42: a quote does not end .* \.inter"):
+        prepare([tmp_path / "a.txt"], tmp_path / "out", Preparation(max_errors=99))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_stray_quote_of_one_line_is_malformed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f'user,item,text\n{ROWS}u,i,"12" disc"\n{ROWS}\n\nshort\n\n')
+    (tmp_path / "b.csv").write_bytes(
+        b'user,item,text\na,b,"gr\xfcn\nblau"\na,b,"blau\ngr\xfcn"\n' + ROWS.encode()
+    )
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    prepared = prepare(files, tmp_path / "out", Preparation(max_errors=4))
+    assert [one.line for one in prepared.malformed] == [42, 85, 2, 3]
+    assert prepared.steps[0].interactions == 120
+
+
+def test_lines_within_quotes_are_told(tmp_path: Path) -> None:
+    text = f'user,item,text\n{ROWS}a,b,"one\n\ntwo"\nu,i,"good\n{ROWS}u,j,nice"\n{ROWS}'
+    (tmp_path / "a.csv").write_text(text)
+    said = list[str]()
+    prepared = prepare([tmp_path / "a.csv"], tmp_path / "out", say=said.append)
+    assert prepared.steps[0].interactions == 82 and prepared.malformed == []
+    (line,) = (one for one in said if "quoted text" in one)
+    assert line.startswith("2 rows have quoted text of several lines, 43 lines more than rows")
+    assert "most, 41, has that of user u and item i. If no text is that long, a stray" in line
+    assert line in (tmp_path / "out" / "card.md").read_text()
+    # Where quotes are part of the text.
+    (tmp_path / "a.inter").write_text(text)
+    prepared = prepare([tmp_path / "a.inter"], tmp_path / "out2", Preparation(max_errors=3))
+    assert prepared.steps[0].interactions == 123
+    assert "quoted text" not in (tmp_path / "out2" / "card.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("time", ["1e25", "-1e20"])
+def test_a_time_that_cannot_be_is_malformed(time: str, name: str, tmp_path: Path) -> None:
+    table = interactions().astype({"timestamp": "float64"})
+    table.loc[3, "timestamp"] = float(time)
+    if name == "a.csv":
+        table.to_csv(tmp_path / name, index=False)
+    else:
+        WRITERS[name](table, tmp_path / name)
+    prepared = prepare([tmp_path / name], tmp_path / "out", Preparation(max_errors=1))
+    (found,) = prepared.malformed
+    assert found.line == 4 + (name == "a.csv") and "the time is none, " in found.reason
+    assert prepared.steps[0].interactions == 29
+
+
+def test_times_may_be_numbers_and_dates_in_one_column(tmp_path: Path) -> None:
+    rows = "a,b,unknown\na,c,2020-05-05\na,d,1588687728\na,e,\na,f,inf\n"
+    (tmp_path / "a.csv").write_text(f"user,item,time\n{rows}")
+    database = tmp_path / "database"
+    database.mkdir()
+    with open_database(database, "1GiB", threads=1) as connection:
+        connection.execute(
+            "CREATE TABLE raw "
+            "(user VARCHAR, item VARCHAR, rating DOUBLE, time DOUBLE, breaks INTEGER)"
+        )
+        source = open_source(connection, tmp_path / "a.csv")
+        columns = {"user": "user", "item": "item", "time": "time"}
+        malformed = read_interactions(connection, source, columns)
+        times = connection.execute("SELECT item, time FROM raw ORDER BY item").fetchall()
+    assert [str(one) for one in malformed] == [
+        f"{tmp_path / 'a.csv'}, line 2: the time is none, unknown"
+    ]
+    assert times == [("c", 1588636800), ("d", 1588687728), ("e", None), ("f", None)]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_an_empty_rating_is_none(name: str, make: Made, tmp_path: Path) -> None:
+    table = interactions().astype({"rating": str})
+    table.loc[3, "rating"] = ""
+    if name == "a.csv":
+        table.to_csv(tmp_path / name, index=False)
+    else:
+        write_json(table, tmp_path / name)
+    assert len(make(tmp_path / name)) == 30
+    assert "have no rating" in (tmp_path / "made-0" / "card.md").read_text()
+
+
+def late_columns(path: Path, first: int) -> Path:
+    """Write records that have ratings and times from the third, or a later, on."""
+    rows = interactions(40).to_dict("records")
+    for row in rows[:first]:
+        del row["rating"], row["timestamp"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_columns_that_begin_late_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = late_columns(tmp_path / "late.jsonl", 150)
+    settings, asked = Preparation(min_rating=3), Preparation(rating="rating", min_rating=3)
+    kept = prepare([path], tmp_path / "guessed", settings).steps[2].interactions
+    assert kept == 30
+    monkeypatch.setattr(sources, "_SAMPLED", 100)
+    with pytest.raises(ValueError, match="which column is the rating"):
+        prepare([path], tmp_path / "out", settings)
+    assert prepare([path], tmp_path / "asked", asked).steps[2].interactions == kept
+    with pytest.raises(ValueError, match="no column 'stars' for 'rating'"):
+        prepare([path], tmp_path / "out", Preparation(rating="stars"))
+
+
+def test_whole_floats_in_parquet_are_integers(make: Made, reviews: Path, tmp_path: Path) -> None:
+    table = interactions()
+    for side in ("userID", "itemID"):
+        table[side] = table[side].str[1:].astype(float)
+    lacking = pd.DataFrame([[float("nan"), 1.0, 5, 7], [1.5, 1.0, 5, 7]], columns=table.columns)
+    pd.concat([table, lacking]).to_parquet(tmp_path / "a.parquet")
+    made = make(tmp_path / "a.parquet")
+    assert sorted(made["user"].unique()) == ["0", "1", "1.5", "2", "3", "4", "5"]
+    assert sorted(made["item"].unique()) == [str(n) for n in range(8)]
+
+
 def test_a_bad_value_in_parquet_is_named(make: Made, tmp_path: Path) -> None:
     table = interactions().astype(str)
     table.loc[3, "rating"] = "high"
@@ -171,9 +310,9 @@ def test_a_bad_value_in_parquet_is_named(make: Made, tmp_path: Path) -> None:
 
 def test_rows_without_an_id_are_dropped_and_counted(reviews: Path, tmp_path: Path) -> None:
     with reviews.open("a") as file:
-        file.write(",i1,5,7\nu1,,5,7\n")
+        file.write(",i1,5,7\nu1,,5,7\n,,,\n")
     prepared = prepare([reviews], tmp_path / "out")
-    assert [step.interactions for step in prepared.steps] == [32, 30, 30]
+    assert [step.interactions for step in prepared.steps] == [33, 30, 30]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +367,25 @@ def test_columns_that_some_rows_lack_are_left_out(make: Made, tmp_path: Path) ->
     assert "have no rating" in (tmp_path / "made-0" / "card.md").read_text()
 
 
+def test_a_line_of_3_mb_is_malformed(tmp_path: Path) -> None:
+    rows = "".join(f"u{n % 9},i{n}\n" for n in range(40))
+    (tmp_path / "a.csv").write_text(f"user,item\n{rows}{'x' * 3_000_000},1\n{rows}")
+    with pytest.raises(ValueError, match=r"a.csv, line 42: line size over maximum"):
+        prepare([tmp_path / "a.csv"], tmp_path / "out")
+    prepared = prepare([tmp_path / "a.csv"], tmp_path / "out", Preparation(max_errors=1))
+    assert prepared.steps[0].interactions == 80
+    (tmp_path / "b.csv").write_text(f"{'x' * 3_000_000},1\nuser,item\n{rows}")
+    with pytest.raises(ValueError, match=r"b.csv cannot be read .*Maximum line size of 2000000"):
+        prepare([tmp_path / "b.csv"], tmp_path / "out2")
+
+
+def test_a_line_that_duckdb_would_drop_is_an_error(tmp_path: Path) -> None:
+    rows = "u1,i1\n" * 4_500_000  # Up to where one of its buffers ends within the line.
+    (tmp_path / "a.csv").write_text(f"user,item\n{rows}{'x' * 9_000_000},1\nu2,i2\n")
+    with pytest.raises(ValueError, match="has a line of over 4,000,000 bytes"):
+        prepare([tmp_path / "a.csv"], tmp_path / "out", Preparation(max_errors=1))
+
+
 @pytest.mark.parametrize("name", ["long.jsonl", "long.csv"])
 def test_a_line_of_100_mb_is_an_error(name: str, tmp_path: Path) -> None:
     long = "x" * 100_000_000
@@ -279,3 +437,5 @@ def test_refuses_paths_that_are_no_files(make: Made, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("user,item\na,b\n")
     with pytest.raises(ValueError, match="no column 'who' for 'user'; it has user, item"):
         make(tmp_path / "a.csv", user="who")
+    with pytest.raises(ValueError, match="'item' cannot be the user and the item; name another"):
+        make(tmp_path / "a.csv", user="item")
