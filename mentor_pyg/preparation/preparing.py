@@ -229,7 +229,12 @@ def _read_items(stages: Stages, settings: Preparation, malformed: list[Malformed
             f"CREATE TABLE IF NOT EXISTS described AS SELECT 0 AS row, '' AS id, {texts} LIMIT 0"
         )
         return 0
-    (path,) = find_files([settings.items])
+    path, *others = find_files([settings.items])
+    if others:
+        raise ValueError(
+            f"'items' needs one file (got {path} and {others[0]} by {settings.items}); put the "
+            f"rows of all into one"
+        )
     source = open_source(connection, path)
     asked = {"item": settings.item if settings.item in source.columns else None}
     columns = choose_columns(source, asked, KNOWN_ITEM_COLUMNS, ["item"])

@@ -23,8 +23,8 @@ _KINDS: dict[str, Literal["csv", "json", "parquet"]] = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
 }
 _DELIMITERS = ("\t", "::", ",", ";", "|")
-_MOVIELENS = ("userId", "movieId", "rating", "timestamp")
-"""The columns of its ``.dat`` files, which have no header."""
+_MOVIELENS = {3: ("movieId", "title", "genres"), 4: ("userId", "movieId", "rating", "timestamp")}
+"""The columns of its ``.dat`` files, which have no header, by their number."""
 
 _SAMPLED = 10_000
 """Records of JSON Lines whose names are taken for those of all."""
@@ -228,7 +228,7 @@ def _open_text(path: Path, line: str, columns: Sequence[str] | None) -> Source:
     )
     fields = [field.strip() for field in fields]
     header = columns is None and not (delimiter == "::" and fields[0].isdecimal())
-    names = fields if header else list(columns or _MOVIELENS)
+    names = fields if header else list(columns or _MOVIELENS.get(len(fields), ()))
     if len(names) != len(fields):
         raise ValueError(
             f"{path}: 'columns' needs the {len(fields)} names of its columns (got {names})"

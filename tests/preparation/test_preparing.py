@@ -18,7 +18,7 @@ from mentor_pyg.features import read_item_columns
 from mentor_pyg.preparation import Preparation, prepare
 from mentor_pyg.preparation import preparing as module
 from mentor_pyg.preparation.database import open_database
-from tests.preparation.conftest import interactions, read_back
+from tests.preparation.conftest import Made, interactions, read_back
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "baby"
 MADE = {
@@ -295,3 +295,21 @@ def test_items_are_read_by_their_original_ids(tmp_path: Path, name: str) -> None
     known = list(map(str, InteractionFolder(tmp_path / "out")[0]["item"].raw_id))
     of_features = read_item_columns(path, ["title"], known).columns["title"]
     assert of_features == [f"title of {one}" for one in known]
+
+
+def test_movielens_titles_without_a_header(reviews: Path, make: Made, tmp_path: Path) -> None:
+    movies = tmp_path / "movies.dat"
+    movies.write_text("\n".join(f"{item}::Film {item}::Drama|War" for item in range(8)) + "\n")
+    table = interactions()
+    table["itemID"] = table["itemID"].str[1:]
+    table.to_csv(reviews, index=False)
+    make(reviews, items=str(movies))
+    titles = pd.read_parquet(tmp_path / "made-0" / "items.parquet").set_index("id")["title"]
+    assert titles.to_dict() == {str(item): f"Film {item}" for item in range(8)}
+
+
+def test_needs_one_table_of_items(reviews: Path, make: Made, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"items-{name}.csv").write_text("item,title\ni1,One\n")
+    with pytest.raises(ValueError, match=r"'items' needs one file \(got .*a.csv and .*b.csv by"):
+        make(reviews, items=str(tmp_path / "items-*.csv"))
