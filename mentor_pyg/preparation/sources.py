@@ -89,8 +89,8 @@ class Source:
         quoted = '"' + name.replace('"', '""') + '"'
         if name in self.floats:  # What pandas makes of integers some of which are missing.
             is_whole = f"{quoted} = trunc({quoted}) AND abs({quoted}) < 9e15"
-            text = f"CASE WHEN {is_whole} THEN {quoted}::BIGINT::VARCHAR ELSE {quoted}::VARCHAR END"
-            return f"nullif({text}, 'nan')"
+            whole = f"CASE WHEN {is_whole} THEN TRY_CAST({quoted} AS BIGINT)::VARCHAR END"
+            return f"nullif(coalesce({whole}, {quoted}::VARCHAR), 'nan')"
         return quoted if self.kind == "json" else f"{quoted}::VARCHAR"
 
     def table(self, names: Iterable[str]) -> str:
