@@ -108,8 +108,9 @@ def after_napoleon(
 ) -> None:
     """Show the colons again, and say of a model what becomes of new users."""
     lines[:] = [line.replace(COLON, ":") for line in lines]
-    if what == "class" and obj in MODELS.values():
-        lines += ["", f"**New users**: {obj.new_users()}.", ""]
+    for model in MODELS.values():
+        if model is obj:
+            lines += ["", f"**New users**: {model.new_users()}.", ""]
 
 
 def constant_docstring(package: str, name: str) -> list[str]:
