@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from mentor_pyg.dependencies import require
 
-__all__ = ["as_text", "find_table", "first_image", "id_column", "item_ids", "read_table"]
+__all__ = ["as_text", "find_table", "first_image", "id_column", "id_text", "item_ids", "read_table"]
 
 ID_COLUMNS = ("item", "item_id", "parent_asin", "asin", "id", "itemID")
 """What the column of items may be called, the first that is there.
@@ -47,9 +47,9 @@ def read_table(path: Path) -> Any:
             table = _read_text(path, arrow, csv)
         else:
             raise ValueError("its name needs to end in .csv, .tsv, .jsonl or .parquet")
-        name, times = Counter(table.column_names).most_common(1)[0]
-        if times > 1:
-            raise ValueError(f"it has {times} columns {name!r}; keep one of them")
+        for name, times in Counter(table.column_names).items():
+            if times > 1:
+                raise ValueError(f"it has {times} columns {name!r}; keep one of them")
         return table
     except (arrow.ArrowInvalid, ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a table of items: {error}") from error
@@ -83,7 +83,7 @@ def item_ids(table: Any, path: Path) -> list[str]:
         ValueError: If it has no column of ids, a row without one, or an item twice.
     """
     name = id_column(table, path)
-    ids = ["" if one is None else str(one) for one in table.column(name).to_pylist()]
+    ids = list(map(id_text, table.column(name).to_pylist()))
     if "" in ids:
         row = ids.index("") + 1
         raise ValueError(f"{path}: the item of row {row} has no {name}; remove the row")
@@ -91,6 +91,13 @@ def item_ids(table: Any, path: Path) -> list[str]:
         again, _ = Counter(ids).most_common(1)[0]
         raise ValueError(f"{path}: the item {again!r} is there more than once; keep one row of it")
     return ids
+
+
+def id_text(value: Any) -> str:
+    """Return an id as text, of a float that is whole an integer's, and ``""`` if there is none."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 9e15:
+        value = int(value)
+    return "" if value is None or value != value else str(value)
 
 
 def as_text(value: Any) -> str | None:
@@ -102,12 +109,10 @@ def as_text(value: Any) -> str | None:
 
 def first_image(value: Any) -> str | None:
     """Return the address of an image, of several the first, in the largest size there is."""
-    if isinstance(value, list):
-        value = value[0] if value else None
     if isinstance(value, dict):
-        value = next(
-            (value[size] for size in ("hi_res", "large", "thumb") if value.get(size)), None
-        )
+        value = [value.get(size) for size in ("hi_res", "large", "thumb")]
+    if isinstance(value, list):
+        return next((one for one in map(first_image, value) if one is not None), None)
     return as_text(value)
 
 
@@ -128,6 +133,8 @@ def _read_text(path: Path, arrow: Any, csv: Any) -> Any:
         raise ValueError("a quote is not closed, and takes the rest of the file")
     if delimiter == "\t":
         for name, column in zip(table.column_names, table.columns, strict=True):
+            if column.type != arrow.string():
+                continue
             for row, text in enumerate(column.to_pylist(), start=1):
                 if "\n" in text and "\t" in text.partition("\n")[2]:
                     raise ValueError(

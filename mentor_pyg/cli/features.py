@@ -41,20 +41,26 @@ def run(
     from mentor_pyg.features import feature_path, write_features
 
     path = feature_path(folder, name or kind, force=force)
-    known = _known(folder)
+    known = _known(folder, kind)
     given = _Given(folder, items, columns, files, array, ids, model, device)
     read, encoder, about = _SOURCES[kind](given, known)
     about = {"kind": kind, **about, **getattr(encoder, "about", {})}
     _say(write_features(path, len(known), read, encoder, about, batch_size=batch_size), known)
 
 
-def _known(folder: Path) -> list[str]:
+def _known(folder: Path, kind: Kind) -> list[str]:
     """Return the ids of a folder's items: also of new items alone."""
     from mentor_pyg.data import ITEM, num_items
     from mentor_pyg.datasets.sources import read_source
 
     table = find_table(folder)
     if table is not None and not any(folder.glob("*.inter*")):
+        if kind == "columns":
+            raise ValueError(
+                f"{folder} has new items alone, whose columns would be encoded by their own means "
+                f"and categories and not by those of training; encode them yourself, as the data "
+                f"folder's report says, and give them with 'array'"
+            )
         return item_ids(read_table(table), table)
     data = read_source(str(folder))
     raw_id = data[ITEM].get("raw_id")

@@ -57,11 +57,16 @@ class Cell:
             ValueError: If its file is damaged.
         """
         path = self.folder / "cell.json"
+        if not path.is_file():
+            return None
         try:
-            return json.loads(path.read_text()) if path.is_file() else None
-        except ValueError as error:
+            result: dict[str, Any] = json.loads(path.read_text())
+            if not result.keys() & {"config", "error"}:
+                raise ValueError("it is no result")
+        except (ValueError, AttributeError) as error:
             mend = "remove it, and the next comparison makes it anew, from the run beside it"
             raise ValueError(f"{path} is damaged ({error}); {mend}") from error
+        return result
 
     @property
     def is_done(self) -> bool:
@@ -154,7 +159,12 @@ class Asked:
         return chosen_settings(cell.entry, cell.data, self._out, self._checksum)
 
     def check(self, cell: Cell) -> None:
-        """Raise a ``ValueError`` if a cell that is done is of other settings or data."""
+        """Raise if a cell that is done is of other settings or data, or its users are lost.
+
+        Raises:
+            OSError: If the file of its users' metrics is not there.
+            ValueError: If that is damaged, or something was changed.
+        """
         ran = (cell.result or {})["config"]
         checksum = self._checksum(cell.entry)
         if changed := changes(ran, cell.entry.model, self.settings(cell), cell.seed, checksum):
@@ -163,6 +173,7 @@ class Asked:
                 f"({changed}); undo the change, choose another --out, or remove that folder to "
                 f"have it trained anew"
             )
+        _ = cell.per_user
 
     def _checksum(self, entry: Entry) -> str:
         """Return the checksum of the dataset as a model gets it."""

@@ -34,7 +34,7 @@ _POINTS = 400
 """Items of a view that are drawn."""
 
 
-def training_curves(data: str, groups: Groups, out: Path) -> list[Section]:
+def training_curves(data: str, groups: Groups, path: Path) -> list[Section]:
     """Draw the recall on validation over epochs, the mean over the seeds that are still trained.
 
     Models without gradients have no curve, and variants of models are left out.
@@ -51,7 +51,6 @@ def training_curves(data: str, groups: Groups, out: Path) -> list[Section]:
         found = [_curve(cell, f"val/{metric}") for cell, _ in group]
         epochs = range(max(map(len, found)))
         means[label] = [float(np.mean([c[i] for c in found if i < len(c)])) for i in epochs]
-    path = out / "figures" / f"{data}-curves.png"
     _draw_curves(means, metric, path)
     return [Section(title=f"Training curves on {data}", level=3, figure=path)]
 

@@ -55,7 +55,7 @@ def write_report(
     cells = cells_of(plan, out)
     for data in plan.data:
         of_data = [cell for cell in cells if cell.data == data]
-        sections += _sections(plan, data, of_data, out)
+        sections += _sections(plan, data, of_data, out, "" if name == "report" else f"{name}-")
     texts = {
         out / f"{name}.md": as_markdown(sections, out),
         out / f"{name}.html": as_html(sections),
@@ -98,7 +98,10 @@ def _reading(plan: Plan) -> list[str]:
     ]
 
 
-def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[Section]:
+def _sections(
+    plan: Plan, data: str, cells: Sequence[Cell], out: Path, prefix: str
+) -> list[Section]:
+    """Return what is found on a dataset; files of this report alone have names with a prefix."""
     graph = read_source(plan.data[data])
     asked = Asked(graph, out)
     results = [(cell, _result(cell, asked)) for cell in cells]
@@ -112,13 +115,15 @@ def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[S
             groups.setdefault(cell.entry.label, []).append((cell, result))
         order = sorted(groups, key=lambda label: -mean(groups[label], "val", longest(groups)))
         groups = {label: groups[label] for label in order}
-        sections.append(accuracy(groups, _write_users(data, groups, out)))
+        sections.append(
+            accuracy(groups, _write_users(groups, out / f"{prefix}users-{data}.parquet"))
+        )
         sections += paired_tests(groups)
         sections += ablations(groups)
         sections.append(strata(graph, groups))
         sections += modality_changes(groups)
         sections.append(beyond_accuracy(groups))
-        sections += training_curves(data, groups, out)
+        sections += training_curves(data, groups, out / "figures" / f"{prefix}{data}-curves.png")
         sections += view_figures(data, graph, groups, out)
         sections.append(costs(groups))
     for cell, result in failed:
@@ -127,7 +132,9 @@ def _sections(plan: Plan, data: str, cells: Sequence[Cell], out: Path) -> list[S
                 title=f"Failed: {cell.entry.label}, seed {cell.seed}",
                 level=3,
                 text=[result["error"]],
-                code=_command("compare", plan, out, "--only", cell.entry.label),
+                code=_command("compare", plan, out, "--only", cell.entry.label)
+                if "traceback" in result
+                else "",
             )
         )
     return sections
@@ -138,13 +145,12 @@ def _result(cell: Cell, asked: Asked) -> dict[str, Any] | None:
     try:
         if cell.is_done:
             asked.check(cell)
-            _ = cell.per_user  # Raises where it is damaged.
         return cell.result
     except (OSError, ValueError) as error:
         return {"error": str(error)}
 
 
-def _write_users(name: str, groups: Groups, out: Path) -> str:
+def _write_users(groups: Groups, path: Path) -> str:
     """Write the metrics of every user under every model and seed as one table; return its name."""
     require("pyarrow", extra="experiments", purpose="Keeping every user's metrics")
     frames = []
@@ -152,7 +158,6 @@ def _write_users(name: str, groups: Groups, out: Path) -> str:
         for cell, _ in group:
             columns = {key: value.numpy() for key, value in cell.per_user.items()}
             frames.append(pd.DataFrame({"model": label, "seed": cell.seed, **columns}))
-    path = out / f"users-{name}.parquet"
     with replaced_whole(path) as partial:
         pd.concat(frames).astype({"model": "category"}).to_parquet(partial, index=False)
     return path.name

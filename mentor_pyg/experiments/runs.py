@@ -28,9 +28,10 @@ def finished_run(
     mend = f"remove {folder} to have it trained anew"
     try:
         metrics: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
+        config = metrics["config"]
+    except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); {mend}") from error
-    if changed := changes(metrics["config"], model, settings, seed, data):
+    if changed := changes(config, model, settings, seed, data):
         raise ValueError(f"{folder} holds a run of other settings or data ({changed}); {mend}")
     return metrics
 

@@ -104,11 +104,12 @@ def chosen_settings(
         )
     try:
         chosen = json.loads(path.read_text())
-    except ValueError as error:
+        searched, of_data = chosen["searched"], chosen["data"]
+    except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); remove it and search again") from error
-    if chosen["searched"] != _described(entry):
+    if searched != _described(entry):
         raise ValueError(f"{path} was chosen by a search of another plan; search in another --out")
-    if checksum is not None and chosen["data"] != checksum(entry):
+    if checksum is not None and of_data != checksum(entry):
         raise ValueError(f"{path} was chosen on other data or splits; search in another --out")
     return {part: chosen[part] for part in given}
 
@@ -157,12 +158,14 @@ class _Search:
             self.trials = len(points) or plan.trials
 
     def _storage(self, path: Path) -> Any:
-        damage = require("sqlalchemy.exc", extra="experiments", purpose="Searching").DatabaseError
+        errors = require("sqlalchemy.exc", extra="experiments", purpose="Searching")
         try:
             return self.optuna.storages.RDBStorage(
                 f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}
             )
-        except damage as error:
+        except errors.OperationalError as error:
+            raise OSError(f"{path} cannot be opened, or is in use ({error.orig})") from error
+        except errors.DatabaseError as error:
             raise ValueError(
                 f"{path} is no database of searches ({error.orig}); put a copy in its place, or "
                 f"choose another --out"

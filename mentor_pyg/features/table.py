@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mentor_pyg.item_tables import id_column, read_table
+from mentor_pyg.item_tables import id_column, id_text, read_table
 
 __all__ = ["ItemTable", "read_item_columns"]
 
@@ -56,7 +56,7 @@ def read_item_columns(path: Path, columns: Sequence[str], ids: Sequence[str]) ->
     if absent := [name for name in columns if name not in table.column_names]:
         raise ValueError(f"{path} has no column {absent[0]!r}; it has {table.column_names}")
     number = {one: place for place, one in enumerate(ids)}
-    places = [number.get(str(one)) for one in table.column(column).to_pylist()]
+    places = [number.get(id_text(one)) for one in table.column(column).to_pylist()]
     found = [place for place in places if place is not None]
     if not found:
         raise ValueError(

@@ -99,12 +99,13 @@ def take_malformed(connection: DuckDBPyConnection, path: Path) -> list[Malformed
         f"bool_or({_SWALLOWS}) FROM malformed GROUP BY line ORDER BY line"
     ).fetchall()
     connection.execute("DROP TABLE malformed; DROP TABLE scans")
-    for line, _, swallows in rows:
+    for line, reason, swallows in rows:
         if swallows:
             raise ValueError(
-                f"{path}, line {line}: a quote does not end where the field does, and takes in the "
-                f"lines after it; correct it, or, if quotes mean nothing in this file, let its "
-                f"name end in .inter"
+                f"{path}, line {line}: a malformed row goes over several lines "
+                f"({' '.join(reason.split()).lower()}); correct it. If a quote does not end where "
+                f"its field does, it takes in the lines after it; if quotes mean nothing in this "
+                f"file, let its name end in .inter"
             )
     return [Malformed(path, line, " ".join(reason.split()).lower()) for line, reason, _ in rows]
 

@@ -56,7 +56,7 @@ class AddItems(BaseTransform):
     ) -> None:
         self.features = {m: torch.as_tensor(x) for m, x in (features or {}).items()}
         self.raw_id = None if raw_id is None else list(raw_id)
-        counts = {f"features[{m!r}]": len(x) for m, x in self.features.items()}
+        counts = {f"features[{m!r}]": len(x) if x.dim() else 0 for m, x in self.features.items()}
         counts |= {} if self.raw_id is None else {"raw_id": len(self.raw_id)}
         if len(set(counts.values())) != 1 or not min(counts.values()):
             raise ValueError(f"'features' and 'raw_id' need a row for each new item (got {counts})")
@@ -89,11 +89,13 @@ class AddItems(BaseTransform):
                     f"'features' has {modality!r}, which the data does not have; its modalities "
                     f"are {list(modalities(data))}"
                 )
-            width = store[feature_key(modality)].size(1)
-            if x.dim() != 2 or x.size(1) != width or bool(x.isinf().any()):
+            like = store[feature_key(modality)]
+            given, lacking = x.to(like), x.isnan()
+            in_part = lacking.any(dim=-1) & ~lacking.all(dim=-1)
+            if given.shape[1:] != like.shape[1:] or given.isinf().any() or in_part.any():
                 raise ValueError(
-                    f"'features' needs finite rows of {width} numbers for {modality!r} (got the "
-                    f"shape {list(x.shape)})"
+                    f"'features' needs finite rows of {like.size(1)} numbers for {modality!r}, or "
+                    f"rows of NaN throughout (got the shape {list(x.shape)})"
                 )
         if (known := store.get("raw_id")) is None:
             following = list(map(str, range(count, count + self.count)))
@@ -104,9 +106,9 @@ class AddItems(BaseTransform):
                 )
         elif self.raw_id is None:
             raise ValueError("'raw_id' needs the original ids of the new items, as the data have")
-        elif taken := {*known}.intersection(self.raw_id):
+        elif taken := {*map(str, known)}.intersection(map(str, self.raw_id)):
             raise ValueError(f"'raw_id' has the item {min(taken)!r}, which is in the data already")
-        elif len(set(self.raw_id)) < self.count:
+        elif len(set(map(str, self.raw_id))) < self.count:
             raise ValueError("'raw_id' has an item more than once; give each an id of its own")
         kept = {"num_nodes", "raw_id"}
         kept |= {key(m) for m in modalities(data) for key in (feature_key, presence_key)}

@@ -75,6 +75,7 @@ def test_items_that_came_after_training_are_in_it(
                    "--ids", tmp_path / "ids.txt")  # fmt: skip
     assert (made.status, made.err) == (0, "")
     assert np.array_equal(np.load(new / "text_feat.npy"), rows[::-1])
+    refused("encoded by their own means", "features", "columns", new, "--columns", "price")
     out = tmp_path / "out"
     done = command("export", finished, "--out", out, "--new-items", new, "--items",
                    new / "items.tsv")  # fmt: skip

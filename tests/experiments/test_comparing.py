@@ -354,11 +354,11 @@ def test_what_another_process_has_ended_is_left(
 
     class Slow(FileLock):
         def __enter__(self) -> Any:  # Meanwhile another process has made the cell.
-            (cell.folder / "cell.json").write_text('{"made": "elsewhere"}')
+            (cell.folder / "cell.json").write_text('{"config": "elsewhere"}')
             return super().__enter__()
 
     monkeypatch.setattr(f"{MODULE}.FileLock", Slow)
-    assert [c.result for c in compare(plan, out)] == [{"made": "elsewhere"}]
+    assert [c.result for c in compare(plan, out)] == [{"config": "elsewhere"}]
 
 
 @pytest.mark.parametrize("file", ["cell.json", "users.safetensors"])
@@ -418,3 +418,34 @@ def strata_row(path: Path) -> list[str]:
     lines = path.read_text().splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("| model | items 0 "))
     return [cell.strip() for cell in lines[start + 2].split("|")[2:-1]]
+
+
+def test_an_ablation_leaves_the_files_of_the_report(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan(*GIVEN))
+    compare(plan, out)
+    write_report(plan, out)
+    files = [out / "users-tiny.parquet", out / "figures" / "tiny-curves.png"]
+    before = [path.read_bytes() for path in files]
+    markdown = write_report(plan.ablation(), out, "ablation")[0].read_text()
+    assert [path.read_bytes() for path in files] == before
+    assert "ablation-users-tiny.parquet" in markdown and "ablation-tiny-curves.png" in markdown
+    found = pd.read_parquet(out / "ablation-users-tiny.parquet")["model"].unique()
+    assert set(found) == {"lightgcn", "lightgcn-flat"}
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "1"])
+def test_what_is_no_result_is_damage(write_plan: Write, out: Path, text: str) -> None:
+    plan = read_plan(write_plan(*GIVEN)).only(["popularity"])
+    (cell,) = compare(plan, out)
+    (cell.folder / "cell.json").write_text(text)
+    with pytest.raises(ValueError, match=r"cell.json is damaged .*remove it"):
+        compare(plan, out)
+    assert "### Failed: popularity" in write_report(plan, out)[0].read_text()
+
+
+def test_lost_users_are_noticed(write_plan: Write, out: Path) -> None:
+    plan = read_plan(write_plan(*GIVEN)).only(["popularity"])
+    (cell,) = compare(plan, out)
+    (cell.folder / "users.safetensors").unlink()
+    with pytest.raises(OSError, match=r"users.safetensors is gone .*remove .*cell.json"):
+        compare(plan, out)

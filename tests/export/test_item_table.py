@@ -43,6 +43,9 @@ def test_lists_are_the_texts_that_they_hold(tmp_path: Path) -> None:
     images = [[{"large": "http://x/l", "hi_res": "http://x/h", "thumb": "http://x/t"}]]
     pd.DataFrame({"id": ["a"], "image": images}).to_parquet(tmp_path / "items.parquet")
     assert read_item_table(tmp_path / "items.parquet")["image"].to_dict() == {"a": "http://x/h"}
+    images = [{"hi_res": [None, "http://x/h"], "large": ["http://x/l", "http://x/m"]}]
+    pd.DataFrame({"id": [3.0], "image": images}).to_parquet(tmp_path / "items.parquet")
+    assert read_item_table(tmp_path / "items.parquet")["image"].to_dict() == {"3": "http://x/h"}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,7 @@ def test_links_and_images_are_of_the_web(url: str, kept: bool, tmp_path: Path) -
         ("a.tsv", 'item\ttitle\n1\t"x\n2\ty\n', "a quote is not closed"),
         ("a.tsv", 'item\ttitle\n1\t"x\n2\ty"\n3\tz\n', "quote in row 1, column 'title', takes"),
         ("a.csv", "item,title,title\n1,x,y\n", "it has 2 columns 'title'; keep one"),
+        ("a.jsonl", "{}\n", "needs a column of items"),
         ("a.txt", "item,title\n", r"needs to end in \.csv, \.tsv, \.jsonl or"),
         ("a.parquet", "no", "cannot be read as a table of items"),
     ],

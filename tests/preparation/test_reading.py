@@ -187,7 +187,7 @@ def test_a_quote_that_takes_in_rows_is_always_an_error(case: str, tmp_path: Path
     (tmp_path / "a.txt").write_text(SWALLOWING[case].replace("u", "user,item,text\nu", 1))
     if "tabs" in case:
         (tmp_path / "a.txt").write_text("user\titem\ttext\n" + SWALLOWING[case])
-    with pytest.raises(ValueError, match=r"a\.txt, line 42: a quote does not end .* \.inter"):
+    with pytest.raises(ValueError, match=r"a\.txt, line 42: a malformed row goes over .* \.inter"):
         prepare([tmp_path / "a.txt"], tmp_path / "out", Preparation(max_errors=99))
     assert not (tmp_path / "out").exists()
 

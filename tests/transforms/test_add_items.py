@@ -49,6 +49,10 @@ def test_original_ids(data: HeteroData) -> None:
         AddItems(raw_id=["x"])(data)
     data["item"].raw_id = [f"i{number}" for number in range(80)]
     assert AddItems(raw_id=["new"])(data)["item"].raw_id[-2:] == ["i79", "new"]
+    numbered = data.clone()
+    numbered["item"].raw_id = list(range(80))
+    with pytest.raises(ValueError, match="'3', which is in the data already"):
+        AddItems(raw_id=["3"])(numbered)
     for raw_id, message in (
         (["i3"], "'i3', which is in the data already"),
         (["a", "a"], "more than once"),
@@ -62,8 +66,10 @@ def test_original_ids(data: HeteroData) -> None:
     ("features", "message"),
     [
         ({"smell": torch.rand(1, 3)}, "has 'smell', which the data does not have"),
-        ({"visual": torch.rand(1, 3)}, r"24 numbers for 'visual' \(got the shape \[1, 3\]"),
+        ({"visual": torch.rand(1, 3)}, r"24 numbers for 'visual', .*\(got the shape \[1, 3\]"),
         ({"visual": torch.full((1, 24), torch.inf)}, "needs finite rows"),
+        ({"visual": torch.full((1, 24), 1e39, dtype=torch.float64)}, "needs finite rows"),
+        ({"visual": torch.tensor([[torch.nan] + [1.0] * 23])}, "rows of NaN throughout"),
     ],
 )
 def test_refuses_features_that_do_not_fit(
