@@ -119,13 +119,14 @@ def compare(plan: Plan, out: Path, *, baselines: bool = True) -> list[Cell]:
     for data in plan.data if baselines else ():
         _check_baselines(plan, data)
     cells, settings = cells_of(plan, out), {}
+    loaded: dict[str, HeteroData] = {}  # One at a time.
     for name, source in plan.data.items():  # Before anything is trained.
-        asked = Asked(read_source(source), out)
+        loaded = {name: read_source(source)}
+        asked = Asked(loaded[name], out)
         for cell in (cell for cell in cells if cell.data == name):
             settings[name, cell.entry.label] = asked.settings(cell)
             if cell.is_done:
                 asked.check(cell)
-    loaded: dict[str, HeteroData] = {}
     for cell in cells:
         if cell.is_done:
             continue

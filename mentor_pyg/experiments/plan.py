@@ -315,16 +315,13 @@ def _extremes(space: Space) -> list[dict[str, dict[str, Any]]]:
 
 def _part(where: str, values: Any) -> dict[str, Any]:
     """Return a part of a plan that may be left out, with names that are its author's."""
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ValueError(f"{where} needs to be a mapping (got {values!r})")
+    values = {} if values is None else _mapping(where, values)
     return {str(key): value for key, value in values.items()}
 
 
-def _mapping(where: str, values: Any, known: tuple[str, ...]) -> dict[str, Any]:
+def _mapping(where: str, values: Any, known: tuple[str, ...] | None = None) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{where} needs to be a mapping (got a {type(values).__name__})")
-    if unknown := sorted(map(str, set(values).difference(known))):
+    if known is not None and (unknown := sorted(map(str, set(values).difference(known)))):
         raise ValueError(f"{where} has {unknown}, but only {list(known)} are known")
     return values

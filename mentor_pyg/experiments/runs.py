@@ -17,7 +17,14 @@ __all__ = ["changes", "finished_run"]
 def finished_run(
     folder: Path, model: str, settings: Mapping[str, Mapping[str, Any]], seed: int, data: str
 ) -> dict[str, Any] | None:
-    """Return the metrics of a run that has ended, ``None`` if it has not; the rest as in `changes`.
+    """Return the metrics of a run that has ended, or ``None`` if it has not.
+
+    Args:
+        folder: The run's folder.
+        model: The name of the model that it has to be of.
+        settings: Likewise ``settings`` and ``training``.
+        seed: Likewise the seed.
+        data: Likewise the checksum of the dataset.
 
     Raises:
         ValueError: If they are of another run, or their file is damaged.

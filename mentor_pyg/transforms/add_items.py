@@ -39,8 +39,8 @@ class AddItems(BaseTransform):
 
     Raises:
         ValueError: If there is nothing new, or it does not fit the data: a modality that they do
-            not have or whose width is another, an id that is taken, a value that is infinite, an
-            item graph of your own, or something else of every item.
+            not have or whose width is another, an id that is taken, a row that is infinite or NaN
+            in part, an item graph of your own, or something else of every item.
 
     Examples:
         >>> from mentor_pyg import SyntheticMultimodal

@@ -72,17 +72,23 @@ def interrupted(encode: Callable[..., Any], at: int) -> Callable[..., Any]:
     return stop
 
 
-def test_goes_on_after_the_last_whole_batch(path: Path) -> None:
-    path.write_bytes(b"what was there")
-    with pytest.raises(KeyboardInterrupt):
-        written(path, encode=interrupted(encode, 7))
-    assert path.read_bytes() == b"what was there"
+def counting(encode: Callable[..., Any]) -> tuple[list[int], Callable[..., Any]]:
+    """Return a list, and an encoder that puts what it is asked for there."""
     asked: list[int] = []
 
     def counted(items: list[int]) -> Any:
         asked.extend(items)
         return encode(items)
 
+    return asked, counted
+
+
+def test_goes_on_after_the_last_whole_batch(path: Path) -> None:
+    path.write_bytes(b"what was there")
+    with pytest.raises(KeyboardInterrupt):
+        written(path, encode=interrupted(encode, 7))
+    assert path.read_bytes() == b"what was there"
+    asked, counted = counting(encode)
     report = written(path, encode=counted)
     assert asked == [6, 7, 8, 9]
     assert report.missing.keys() == {0, 5}
@@ -95,14 +101,7 @@ def test_a_batch_whose_line_was_cut_off_is_made_again(path: Path) -> None:
         written(path, encode=interrupted(encode, 9))
     journal = path.with_name(f".{path.name}.partial.json")
     journal.write_text(journal.read_text()[:-3])
-    asked: list[int] = []
-
-    def counted(items: list[int]) -> Any:
-        asked.extend(items)
-        if 9 in items:
-            raise KeyboardInterrupt
-        return encode(items)
-
+    asked, counted = counting(interrupted(encode, 9))
     with pytest.raises(KeyboardInterrupt):
         written(path, encode=counted)
     assert asked == [6, 7, 8, 9]  # The line of 6 to 8 was cut off.
@@ -114,12 +113,7 @@ def test_a_batch_whose_line_was_cut_off_is_made_again(path: Path) -> None:
 def test_starts_anew_for_another_model(path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(KeyboardInterrupt):
         written(path, encode=interrupted(encode, 7))
-    asked: list[int] = []
-
-    def cubes(items: list[int]) -> Any:
-        asked.extend(items)
-        return encode(items)[:, :2] ** 3
-
+    asked, cubes = counting(lambda items: encode(items)[:, :2] ** 3)
     written(path, encode=cubes, **change)
     assert asked == [1, 2, 3, 4, 6, 7, 8, 9]
     assert np.load(path).shape == (10, 2)
@@ -134,12 +128,7 @@ def test_starts_anew_if_the_journal_is_damaged(
     place = path.with_name(f".{path.name}.partial.json")
     about = place.read_text().splitlines()[0]
     place.write_bytes(journal.format(about=about).encode("latin-1"))
-    asked: list[int] = []
-
-    def counted(items: list[int]) -> Any:
-        asked.extend(items)
-        return encode(items)
-
+    asked, counted = counting(encode)
     with pytest.raises(KeyboardInterrupt):
         written(path, encode=interrupted(counted, 7))
     assert written(path, encode=counted).missing.keys() == {0, 5}
