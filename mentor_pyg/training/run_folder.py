@@ -15,9 +15,12 @@ import torch
 from filelock import FileLock, Timeout
 
 from mentor_pyg.files import replaced_whole
+from mentor_pyg.version import __version__
 
 __all__ = ["RunFolder", "flattened"]
 
+_DECIDING = ("model", "training", "data")
+"""Parts of a run's settings that decide whether it is the same."""
 _MAY_GROW = ("training.epochs", "training.patience")
 """Settings with which a run can be gone on with."""
 _UNREADABLE = (RuntimeError, ValueError, EOFError, KeyError, OSError, pickle.UnpicklingError)
@@ -128,22 +131,29 @@ def _write(path: Path, values: dict[str, Any]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values: dict[str, Any] = json.loads(path.read_text())
-        return {part: dict(values[part]) for part in ("model", "training", "data")}
+        return {part: dict(values[part]) for part in (*_DECIDING, "environment")}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is damaged or not of this version; {_MEND}") from error
 
 
 def _check_same(path: Path, before: dict[str, Any], settings: dict[str, Any]) -> bool:
     """Return whether the run may train longer than before; raise if it is another run."""
-    old, new = flattened(before), flattened({part: settings[part] for part in before})
+    old, new = (flattened({part: run[part] for part in _DECIDING}) for run in (before, settings))
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
     if other := sorted(changed.difference(_MAY_GROW)):
-        was, now = ({key: values.get(key) for key in other} for values in (old, new))
+        was, now = ({k: values[k] for k in other if k in values} for values in (old, new))
         raise ValueError(
-            f"{path} holds a run with other settings ({was}, now {now}); give the same settings "
-            f"to resume it, or choose another output folder"
+            f"{path} holds a run with other settings ({was}, now {now}){_of_version(before)}; give "
+            f"the same settings to resume it, or choose another output folder"
         )
     return any(new[key] > old[key] for key in changed)
+
+
+def _of_version(before: dict[str, Any]) -> str:
+    """Return, of a run that another version began, which one, to go on with it by that."""
+    version = before["environment"].get("version")
+    written = f"; it is of version {version} of mentor_pyg, this is {__version__}"
+    return "" if version == __version__ else written
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -180,6 +180,24 @@ def test_refuses_to_resume_another_run(
         run(tiny_data, tmp_path, **changes)
 
 
+def test_a_run_of_another_version_says_what_changed(
+    run: Train, interrupted: Train, data: HeteroData, tmp_path: Path
+) -> None:
+    interrupted(data, tmp_path, MENTOR, "terms", 3, RuntimeError)
+    path = tmp_path / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["environment"]["version"] = "0.0.9"
+    del settings["model"]["settings"]["k"]
+    settings["model"]["settings"]["neighbours"] = 7
+    path.write_text(json.dumps(settings))
+    message = (
+        r"other settings \(\{'model.settings.neighbours': 7\}, now \{'model.settings.k': \d+\}\); "
+        r"it is of version 0.0.9 of mentor_pyg, this is "
+    )
+    with pytest.raises(ValueError, match=message):
+        run(data, tmp_path)
+
+
 @pytest.mark.parametrize("change", [{"epochs": 5}, {"patience": 5, "epochs": 9}])
 def test_a_finished_run_goes_on_with_more_epochs_or_patience(
     change: dict[str, int], run: Train, data: HeteroData, tmp_path: Path
