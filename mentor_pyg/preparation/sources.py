@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mentor_pyg.dependencies import require
 from mentor_pyg.preparation.database import engine, file_literal, literal, naming
 
 if TYPE_CHECKING:
@@ -187,18 +189,28 @@ def _json_names(connection: DuckDBPyConnection, path: Path, asked: Iterable[str]
 
 
 def _refuse_endless(path: Path) -> None:
-    """Raise if an uncompressed file has a line that DuckDB would drop without a word."""
-    if path.suffix.lower() in (".gz", ".zst"):
+    """Raise if a file has a line that DuckDB would drop without a word."""
+    for number, piece in enumerate(_windows(path)):
+        if len(piece) == _WINDOW and b"\n" not in piece and b"\r" not in piece:
+            raise ValueError(
+                f"{path} has a line of over {_WINDOW:,} bytes, in which byte {number * _WINDOW:,} "
+                f"is; shorten it, or take it out"
+            )
+
+
+def _windows(path: Path) -> Iterator[bytes]:
+    """Yield the windows of a file, decompressed, or the part of each up to its first line end."""
+    codec = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower())
+    if codec is None:
+        with open(path, "rb") as file:
+            for start in range(0, path.stat().st_size, _WINDOW):
+                file.seek(start)
+                yield file.readline(_WINDOW)
         return
-    with open(path, "rb") as file:
-        for start in range(0, path.stat().st_size, _WINDOW):
-            file.seek(start)
-            piece = file.readline(_WINDOW)
-            if len(piece) == _WINDOW and b"\n" not in piece and b"\r" not in piece:
-                raise ValueError(
-                    f"{path} has a line of over {_WINDOW:,} bytes, in which byte {start:,} is; "
-                    f"shorten it, or take it out"
-                )
+    arrow = require("pyarrow", extra="prepare", purpose="Compressed text")
+    with suppress(OSError), arrow.input_stream(str(path), compression=codec) as stream:
+        while piece := stream.read(_WINDOW):  # What is damaged DuckDB tells of.
+            yield piece
 
 
 def _first_line(connection: DuckDBPyConnection, path: Path) -> str:

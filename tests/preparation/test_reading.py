@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow
 import pytest
 
 from mentor_pyg.preparation import Preparation, prepare, sources
@@ -383,11 +384,14 @@ def test_a_line_of_3_mb_is_malformed(tmp_path: Path) -> None:
         prepare([tmp_path / "b.csv"], tmp_path / "out2")
 
 
-def test_a_line_that_duckdb_would_drop_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst"])
+def test_a_line_that_duckdb_would_drop_is_an_error(name: str, tmp_path: Path) -> None:
     rows = "u1,i1\n" * 4_500_000  # Up to where one of its buffers ends within the line.
-    (tmp_path / "a.csv").write_text(f"user,item\n{rows}{'x' * 9_000_000},1\nu2,i2\n")
-    with pytest.raises(ValueError, match="has a line of over 4,000,000 bytes"):
-        prepare([tmp_path / "a.csv"], tmp_path / "out", Preparation(max_errors=1))
+    text = f"user,item\n{rows}{'x' * 9_000_000},1\nu2,i2\n"
+    with pyarrow.output_stream(str(tmp_path / name)) as file:  # Compressed by its name.
+        file.write(text.encode())
+    with pytest.raises(ValueError, match=f"{name} has a line of over 4,000,000 bytes"):
+        prepare([tmp_path / name], tmp_path / "out", Preparation(max_errors=1))
 
 
 @pytest.mark.parametrize("name", ["long.jsonl", "long.csv"])
