@@ -46,8 +46,8 @@ NAMES = {
     """,
     "mentor_pyg.features": """
         ArrayRows AudioEncoder ColumnEncoder ImageEncoder ItemFiles ItemTable Report TextEncoder
-        UnusableError feature_path joined_text open_image open_sound read_item_columns
-        write_features
+        UnusableError check_same_encoder feature_path joined_text open_image open_sound
+        read_item_columns write_features
     """,
     "mentor_pyg.graph": """
         Adjacency ItemLists Pruning common_edges interaction_adjacency knn_graph

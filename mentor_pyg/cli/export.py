@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mentor_pyg.cli.trained import load_run
+from mentor_pyg.cli.trained import data_source, load_run
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -36,13 +36,16 @@ def run(
     from mentor_pyg.datasets.new_items import read_new_items
     from mentor_pyg.export.folder import check_target, write_export
     from mentor_pyg.export.item_table import read_item_table
+    from mentor_pyg.features.writing import check_same_encoder
 
     check_target(out, force)  # Before what takes long.
     try:
         table = None if items is None else read_item_table(items)
         added = None if new_items is None else read_new_items(new_items)
         model, dataset = load_run(run, data)
-        if added is not None:
+        if added is not None and new_items is not None:
+            if (source := Path(data_source(run, data))).is_dir():
+                check_same_encoder(new_items, like=source)
             dataset = added(dataset)
             model = _extended(model, dataset)
         found = write_export(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mentor_pyg.data import Scorer
     from mentor_pyg.models import Model
 
-__all__ = ["load_run", "open_run"]
+__all__ = ["data_source", "load_run", "open_run"]
 
 
 def open_run(run: Path, data: Path | None = None) -> tuple[Scorer, HeteroData]:
@@ -42,16 +42,13 @@ def load_run(run: Path, data: Path | None = None) -> tuple[Model, HeteroData]:
     """
     from mentor_pyg.models import load_model
 
-    recorded, checksum = _read_settings(run / "settings.json")
+    source, checksum = data_source(run, data), _read_settings(run / "settings.json")[1]
     weights = run / "model.safetensors"
     if not weights.exists():
         raise FileNotFoundError(
             f"{run} holds a run that is not finished (it has no {weights.name}); go on with it by "
             f"the command that began it, with --out {run}"
         )
-    source = recorded if data is None else str(data)
-    if source is None:
-        raise ValueError(f"{run} does not say where its data are; give --data")
     dataset = _as_trained_on(read_source(source), checksum)
     if dataset is None:
         raise ValueError(
@@ -59,6 +56,17 @@ def load_run(run: Path, data: Path | None = None) -> tuple[Model, HeteroData]:
             f"differ); give these with --data"
         )
     return load_model(weights, dataset), dataset
+
+
+def data_source(run: Path, data: Path | None = None) -> str:
+    """Return where a run's data are: a folder, or ``"synthetic"``.
+
+    Takes and raises what :func:`load_run` does.
+    """
+    recorded, _ = _read_settings(run / "settings.json")
+    if data is None and recorded is None:
+        raise ValueError(f"{run} does not say where its data are; give --data")
+    return str(data or recorded)
 
 
 def _read_settings(path: Path) -> tuple[str | None, str]:

@@ -7,7 +7,13 @@ from mentor_pyg.features.files import ItemFiles
 from mentor_pyg.features.image import ImageEncoder, open_image
 from mentor_pyg.features.table import ItemTable, read_item_columns
 from mentor_pyg.features.text import TextEncoder, joined_text
-from mentor_pyg.features.writing import Report, UnusableError, feature_path, write_features
+from mentor_pyg.features.writing import (
+    Report,
+    UnusableError,
+    check_same_encoder,
+    feature_path,
+    write_features,
+)
 
 __all__ = [
     "ArrayRows",
@@ -19,6 +25,7 @@ __all__ = [
     "Report",
     "TextEncoder",
     "UnusableError",
+    "check_same_encoder",
     "feature_path",
     "joined_text",
     "open_image",

@@ -20,7 +20,14 @@ from mentor_pyg.datasets.feature_file import MODALITY_ALIASES, find_feature_file
 from mentor_pyg.dependencies import require
 from mentor_pyg.files import replaced_whole
 
-__all__ = ["Features", "Report", "UnusableError", "feature_path", "write_features"]
+__all__ = [
+    "Features",
+    "Report",
+    "UnusableError",
+    "check_same_encoder",
+    "feature_path",
+    "write_features",
+]
 
 Features = npt.NDArray[np.float32]
 _logger = logging.getLogger(__name__)
@@ -121,12 +128,47 @@ def write_features(
         about=about,
         seconds=time.perf_counter() - start,
     )
-    with replaced_whole(path.with_name(path.name.replace("_feat.npy", "_report.json"))) as partial:
+    with replaced_whole(_report_of(path)) as partial:
         covered = num_items - len(report.missing)
         text = {"shape": shape, "items_with_features": covered, "about": about}
         reasons = {str(item): reason for item, reason in report.missing.items()}
         partial.write_text(json.dumps({**text, "missing": reasons}, indent=2) + "\n")
     return report
+
+
+def check_same_encoder(folder: Path, like: Path) -> None:
+    """Check that features are made by the models that made those of other items.
+
+    Of features without a report, such as an array of your own, nothing is known, and they pass.
+
+    Args:
+        folder: The folder with the features.
+        like: The one with those of the other items.
+
+    Raises:
+        ValueError: If a modality was made by another model.
+    """
+    others = find_feature_files(like)
+    for modality, path in find_feature_files(folder).items():
+        made, asked = _encoder_of(path), modality in others and _encoder_of(others[modality])
+        if made and asked and made["sha256"] != asked["sha256"]:
+            raise ValueError(
+                f"{path} was made by {made['model']}, those of {like} by {asked['model']}, which "
+                f"has other weights; make them by the same model, with --model"
+            )
+
+
+def _report_of(path: Path) -> Path:
+    return path.with_name(path.name.replace("_feat.npy", "_report.json"))
+
+
+def _encoder_of(path: Path) -> dict[str, Any] | None:
+    """Return what the report of a feature file says of the model that made it, if it says so."""
+    try:
+        about: dict[str, Any] = json.loads(_report_of(path).read_text())["about"]
+        return about if {"model", "sha256"} <= about.keys() else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 class _Work:

@@ -86,6 +86,12 @@ def test_items_that_came_after_training_are_in_it(
     assert before.status == 0
     old = read_export(tmp_path / "before").tables.item
     assert torch.equal(export.tables.item[:80], old)
+    data = copy_folder(tmp_path / "data")
+    for folder, weights in ((data, "aa"), (new, "bb")):
+        about = {"about": {"model": "MiniLM", "sha256": weights}}
+        (folder / "text_report.json").write_text(json.dumps(about))
+    refused("which has other weights", "export", finished, "--out", out, "--force", "--data", data,
+            "--new-items", new)  # fmt: skip
     (new / "items.tsv").write_text("item\n3\n4\n")
     refused("are the numbers from 80 on", "export", finished, "--out", out, "--force",
             "--new-items", new)  # fmt: skip

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from mentor_pyg.features import Report, UnusableError, feature_path, write_features
+from mentor_pyg.features import (
+    Report,
+    UnusableError,
+    check_same_encoder,
+    feature_path,
+    write_features,
+)
 
 
 def read(item: int) -> int:
@@ -179,3 +185,29 @@ def test_does_not_overwrite_unless_told(tmp_path: Path) -> None:
         feature_path(tmp_path, "textual", force=True)  # The same modality by another name.
     with pytest.raises(ValueError, match="'name': the modality name needs to be"):
         feature_path(tmp_path, "my text", force=False)
+
+
+def test_tells_features_of_another_encoder(tmp_path: Path) -> None:
+    for name, weights in (("old", "aa"), ("same", "aa"), ("other", "bb")):
+        (tmp_path / name).mkdir()
+        about = {"model": f"the {name} one", "sha256": weights, "values": name}
+        written(tmp_path / name / "text_feat.npy", about=about)
+    check_same_encoder(tmp_path / "same", like=tmp_path / "old")
+    message = r"other/text_feat.npy was made by the other one, those of .*old by the old one"
+    with pytest.raises(ValueError, match=message):
+        check_same_encoder(tmp_path / "other", like=tmp_path / "old")
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"about": {"kind": "array"}}'])
+@pytest.mark.parametrize("unknown", ["old", "new"])
+def test_of_features_of_unknown_origin_nothing_is_said(
+    unknown: str, text: str | None, tmp_path: Path
+) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        written(tmp_path / name / "text_feat.npy", about={"model": name, "sha256": name})
+    report = tmp_path / unknown / "text_report.json"
+    report.unlink() if text is None else report.write_text(text)
+    check_same_encoder(tmp_path / "new", like=tmp_path / "old")
+    (tmp_path / "old" / "text_feat.npy").unlink()
+    check_same_encoder(tmp_path / "new", like=tmp_path / "old")
