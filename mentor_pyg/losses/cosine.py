@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from mentor_pyg.ops import nonzero_rows
+
 __all__ = ["cosine_loss"]
 
 
@@ -16,7 +18,7 @@ def cosine_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) 
 
     Returns:
         The mean over the rows that count, a scalar between 0 and 2; 0 where none does. A zero row
-        counts as 1.
+        counts as 1 and has no gradient, which would be one divided by nothing.
 
     Raises:
         ValueError: If the shapes differ.
@@ -26,7 +28,8 @@ def cosine_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) 
             f"'prediction' and 'target' need one shape [N, d] "
             f"(got {list(prediction.shape)} and {list(target.shape)})"
         )
-    cosine = F.cosine_similarity(prediction, target, dim=-1)
+    held = (nonzero_rows(prediction) & nonzero_rows(target)).squeeze(-1)
+    cosine = F.cosine_similarity(prediction, target, dim=-1).masked_fill(~held, 0.0)
     if mask is None:
         return 1 - cosine.mean()
     if mask.shape != cosine.shape:

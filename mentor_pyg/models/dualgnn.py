@@ -76,11 +76,12 @@ class DualGNN(Recommender):
     The graph of users holds :math:`k` edges a user, made once of sparse products
     (``mentor_pyg.models.user_graph.co_occurrence``).
 
-    The authors' public code ranks by what the last batch of training left, repeated neighbours
-    included. It also penalises modality weights of items, and picks items to drop, neither of
-    which anything else reads; both are left out, and so are the other combinations of modalities
-    that the paper compares. Of users who share as many items it takes any; here those of the
-    lowest ids.
+    MMRec's port of the authors' code adds up modalities in place, so that it weighs other sums;
+    this is not in theirs. The authors' public code ranks by what the last batch of training left,
+    repeated neighbours included. It also penalises modality weights of items, and picks items to
+    drop, neither of which anything else reads; both are left out, and so are the other combinations
+    of modalities that the paper compares. Of users who share as many items it takes any; here those
+    of the lowest ids.
 
     An item that lacks a modality starts as zeros there, and holds what its users give it.
 

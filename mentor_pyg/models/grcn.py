@@ -27,7 +27,7 @@ __all__ = ["GRCN", "GRCNConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class GRCNConfig(FeatureConfig):
-    """Settings of :class:`GRCN`, with the published values."""
+    """Settings of :class:`GRCN`, with the defaults of the authors' public code."""
 
     num_layers: Count = 2
     """Layers of the ids over the refined graph."""
@@ -36,7 +36,7 @@ class GRCNConfig(FeatureConfig):
     latent_dim: AtLeastOne = 64
     """Width of every modality's preferences and transformed features."""
     reg_weight: AtLeastZero = 1e-5
-    """Weight of the batch's squared ids and preferences."""
+    """Weight of the batch's squared ids and preferences; published are 1e-4 to 0.1."""
     backend: str = "auto"
     """How :func:`mentor_pyg.ops.propagate` runs."""
 

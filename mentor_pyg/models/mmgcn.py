@@ -31,7 +31,7 @@ Combination = Literal["concat", "sum"]
 
 @dataclass(frozen=True, kw_only=True)
 class MMGCNConfig(FeatureConfig):
-    """Settings of :class:`MMGCN`, with the published values."""
+    """Settings of :class:`MMGCN`, with the defaults of the authors' public code."""
 
     num_layers: AtLeastOne = 3
     """Layers of every modality."""
@@ -41,7 +41,8 @@ class MMGCNConfig(FeatureConfig):
     combination: Combination = "concat"
     """Whether a layer puts a node beside its neighbours, or adds the two."""
     reg_weight: AtLeastZero = 1e-5
-    """Weight of the batch's squared ids and of the squared preferences."""
+    """Weight of the batch's squared ids and of the squared preferences; published are 1e-4 and
+    0.1."""
     backend: str = "auto"
     """How :func:`mentor_pyg.ops.propagate` runs."""
 

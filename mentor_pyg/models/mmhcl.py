@@ -93,9 +93,10 @@ class MMHCL(EmbeddingRecommender):
     ``intra_view``).
 
     All this is what the authors' public code computes on features that all items have. Other than
-    there, a hypergraph whose contrast weighs nothing still ranks (``num_item_layers=0`` leaves its
-    edges out), the squared representations are divided by the size of the batch at hand, not by
-    the nominal one, and NGCF is not among the models that the hypergraphs can stand beside.
+    there, nearest neighbours of a negative cosine count as others do, a hypergraph whose contrast
+    weighs nothing still ranks (``num_item_layers=0`` leaves its edges out), the squared
+    representations are divided by the size of the batch at hand, not by the nominal one, and NGCF
+    is not among the models that the hypergraphs can stand beside.
 
     An item that lacks a modality is in no hyperedge of it, and is none. An item that lacks all,
     and a user who shares no item with anybody, have :math:`\mathbf{g}_n = 0` and are ranked by

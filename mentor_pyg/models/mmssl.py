@@ -126,14 +126,16 @@ class MMSSL(EmbeddingRecommender):
     (``[num_interactions]``), ``"mix"`` (``[modalities * users, 1]``) and
     ``"keep/critic/<pass>/<layer>"`` for the passes ``real``, ``fake``, ``mixed`` and ``fool``.
 
-    The public code gathers relations in a batch, uses them in the next, and starts over without
-    any: from an epoch's third batch on, :math:`\mathbf{e}^m` is zero. Here they last for an epoch,
-    as in the paper, and are found without dropout. Its attention takes its queries, in another
-    order, for keys. Its critic's LeakyReLU has the slope 1, so that it is none, and its first layer
-    a quarter of the items squared as weights. Its softmax of observed relations has a temperature
-    that leaves nothing to other items in single precision; here they have none. Users who are twice
-    in a batch count once in critic and contrast. As there, the critic standardises real and fake
-    rows each among themselves, so that it tells them apart by more than their means.
+    The public code gathers relations in an epoch's first batch and uses them in its third; the
+    others have none, so that :math:`\mathbf{e}^m` is zero there, but for the run's first two, which
+    have the interactions. Here they last for an epoch, as in the paper, and are found without
+    dropout. Its attention multiplies the values of the modality that asks, whatever the keys are,
+    so that it is a linear map of each modality; here it is the paper's. Its critic's LeakyReLU has
+    the slope 1, so that it is none, and its first layer a quarter of the items squared as weights.
+    Its softmax of observed relations is over all items, of which those of a user get a few
+    thousandths; here they get all, as in the paper. Users who are twice in a batch count once in
+    critic and contrast. As there, the critic standardises real and fake rows each among themselves,
+    so that it tells them apart by more than their means.
 
     An item that lacks a modality starts as zeros there, and holds what its users give it.
 

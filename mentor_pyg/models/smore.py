@@ -31,7 +31,7 @@ __all__ = ["SMORE", "SMOREConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class SMOREConfig(FeatureConfig):
-    """Settings of :class:`SMORE`, with the values that the authors published for most data."""
+    """Settings of :class:`SMORE`, with published values: of most data, but for ``k`` of images."""
 
     num_layers: Count = 3
     """Layers of propagation over the interactions; published are 3 and 4."""
@@ -39,7 +39,7 @@ class SMOREConfig(FeatureConfig):
     """Layers of propagation over the item graphs."""
     k: AtLeastOne | Mapping[Modality, AtLeastOne] = 10
     """Neighbours of every item in the item graphs, itself among them; for all modalities, or for
-    each. Published are 10 and 40 visual ones, 10 and 15 textual ones."""
+    each. Published are 40, 10 and 40 visual ones and 15, 10 and 10 textual ones."""
     contrast_weight: AtLeastZero = 0.01
     """Weight of the contrast between behaviour and modalities; published are 0.01 and 0.03. At 0
     it is not computed."""

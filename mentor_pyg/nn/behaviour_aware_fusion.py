@@ -51,7 +51,8 @@ class BehaviourAwareFusion(nn.Module):
     def forward(self, views: Tensor, behaviour: Tensor) -> Tensor:
         """Return the fused rows."""
         held = nonzero_rows(views)
-        score = self.query(views).masked_fill(~held, torch.finfo(views.dtype).min)
+        score = self.query(views)  # Of another type than the views under autocast.
+        score = score.masked_fill(~held, torch.finfo(score.dtype).min)
         shared = sum_of_products(score.softmax(dim=0), views)
         gates = [gate(behaviour).sigmoid() for gate in self.preferences.values()]
         own = (views - shared) * held

@@ -38,4 +38,6 @@ def test_every_value_says_where_it_comes_from(name: str) -> None:
     assert first.startswith("# ")
     for line in lines:
         if re.match(r"  \w+: ", line) and "semantics:" not in line:
-            assert re.search(r"  # .*(docs/(results|trials).md|published in arXiv \d{4}\.\d{5})", line), line
+            assert re.search(
+                r"  # .*(docs/(results|trials).md|published in arXiv \d{4}\.\d{5})", line
+            ), line

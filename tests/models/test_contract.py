@@ -298,6 +298,16 @@ def test_every_parameter_gets_a_gradient(
         assert parameter.grad.count_nonzero() > 0, name
 
 
+def test_trains_under_autocast(model: Recommender, data: HeteroData, batch: Batch) -> None:
+    inputs = model.prepare(data)
+    for objective in model.objectives():
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = objective.terms(inputs, batch, Draws())
+        total(terms).backward(inputs=list(objective.parameters))
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
 def test_loss_is_a_function_of_the_seed(model: Recommender, data: HeteroData, batch: Batch) -> None:
     torch.manual_seed(3)
     first = model.loss(data, *batch)
