@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mentor_pyg.cli.trained import data_source, load_run
+from mentor_pyg.item_tables import find_table
 
 if TYPE_CHECKING:
+    import pandas as pd
     from jsonargparse import ArgumentParser
     from torch_geometric.data import HeteroData
 
@@ -29,24 +31,27 @@ def run(
 ) -> None:
     """Write a folder with all that serving a run's model needs: docs/serving.md.
 
-    That is users, items, their original ids, what users have seen and, with --items, titles,
-    descriptions, links and images. An index finds the best items among very many without
-    comparing with all of them; its recall is measured.
+    That is users, items, their original ids, what users have seen and, where a table of items has
+    them, titles, descriptions, links and images. An index finds the best items among very many
+    without comparing with all of them; its recall is measured.
     """
     from mentor_pyg.datasets.new_items import read_new_items
     from mentor_pyg.export.folder import check_target, write_export
-    from mentor_pyg.export.item_table import read_item_table
     from mentor_pyg.features.writing import check_same_encoder
 
     check_target(out, force)  # Before what takes long.
     try:
-        table = None if items is None else read_item_table(items)
+        source = Path(data_source(run, data))
+        table = _read_details(items, source, new_items)
         added = None if new_items is None else read_new_items(new_items)
         model, dataset = load_run(run, data)
         if added is not None and new_items is not None:
-            if (source := Path(data_source(run, data))).is_dir():
+            if source.is_dir():
                 check_same_encoder(new_items, like=source)
-            dataset = added(dataset)
+            try:
+                dataset = added(dataset)
+            except ValueError as error:
+                raise ValueError(f"{new_items}: {error}") from error
             model = _extended(model, dataset)
         found = write_export(
             model,
@@ -71,6 +76,23 @@ def run(
     print(f"views: {', '.join(views)}" if views else "views: scores are no sum over views")
     if found["index"]:
         print("index:", ", ".join(f"{name} {value}" for name, value in found["index"].items()))
+
+
+def _read_details(items: Path | None, source: Path, new_items: Path | None) -> pd.DataFrame | None:
+    """Return what the tables say of items, the first where several do."""
+    import pandas as pd
+
+    from mentor_pyg.export.item_table import read_item_table
+
+    tables = [] if items is None else [read_item_table(items)]
+    folders = [new_items, source if items is None and source.is_dir() else None]
+    paths = [find_table(folder) for folder in folders if folder is not None]
+    tables += [read_item_table(path, ids_alone=True) for path in paths if path is not None]
+    if not any(len(table.columns) for table in tables):
+        return None
+    details = pd.concat(tables)
+    details = details[~details.index.duplicated()]
+    return details.where(details.notna(), None)
 
 
 def _extended(model: Model, data: HeteroData) -> Model:
@@ -104,13 +126,15 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
         "--items",
         type=Path | None,
         metavar="FILE",
-        help="a table of items: a column item, and any of title, description, link, image",
+        help="a table of items: a column item, and any of title, description, link, image; else "
+        "the data folder's items.parquet (or .csv, .tsv, .jsonl)",
     )
     parser.add_argument(
         "--new-items",
         type=Path | None,
         metavar="DIR",
-        help="items that came after training: a folder with items.csv (or .parquet) and features",
+        help="items that came after training: a folder with items.csv (or .parquet), where their "
+        "titles may be, and features",
     )
     parser.add_argument(
         "--onnx",

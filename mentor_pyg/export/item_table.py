@@ -16,13 +16,17 @@ DETAILS = ("title", "description", "link", "image")
 """The columns of a table of items that are kept, any of which may be missing."""
 
 
-def read_item_table(path: Path) -> pd.DataFrame:
+def read_item_table(path: Path, *, ids_alone: bool = False) -> pd.DataFrame:
     """Read a table of items: CSV, TSV, JSON Lines or Parquet.
 
     It has the items' original ids (numbers from 0 where items have none) in a column ``item``,
     ``item_id``, ``parent_asin``, ``asin``, ``id`` or ``itemID``, the first that is there, and any
     of ``title``, ``description``, ``link`` and ``image``; others are not read. A text may be a list
     of its parts, and of several images the first is taken.
+
+    Args:
+        path: The file.
+        ids_alone: Whether it may have none of these.
 
     Returns:
         The columns of ``DETAILS`` that it has, as text or ``None``, by item id.
@@ -35,7 +39,7 @@ def read_item_table(path: Path) -> pd.DataFrame:
     table = read_table(path)
     item = item_ids(table, path)
     details = [name for name in DETAILS if name in table.column_names]
-    if not details:
+    if not details and not ids_alone:
         raise ValueError(
             f"{path} needs one of the columns {', '.join(DETAILS)} (it has {table.column_names}); "
             f"name its columns so"

@@ -14,7 +14,19 @@ from mentor_pyg.dependencies import require
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["count", "engine", "file_literal", "literal", "naming", "open_database"]
+__all__ = [
+    "NOT_UTF8",
+    "count",
+    "engine",
+    "file_literal",
+    "literal",
+    "mend_encoding",
+    "naming",
+    "open_database",
+]
+
+NOT_UTF8 = "not utf-8 encoded"
+"""What DuckDB says of lines that are in another encoding."""
 
 
 def engine() -> ModuleType:
@@ -50,6 +62,7 @@ def open_database(
             raise ValueError(f"'memory' needs a size such as 2GiB (got {memory!r})") from error
         connection.execute(f"SET temp_directory = {literal(str(folder / 'spilled'))}")
         connection.execute("SET enable_progress_bar = false")
+        connection.execute("SET TimeZone = 'UTC'")  # Else times would be those of the machine.
         if threads is not None:
             connection.execute(f"SET threads = {threads}")
         yield connection
@@ -89,6 +102,11 @@ def count(connection: DuckDBPyConnection, query: str) -> Any:
     return row[0]
 
 
+def mend_encoding(path: Path) -> str:
+    """Return how a file of another encoding is mended."""
+    return f"convert it, as by `iconv -f latin1 -t utf-8 {path.name}` if it is in Latin-1"
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Turn what DuckDB says against a file into an error that names the file.
@@ -102,6 +120,8 @@ def naming(path: Path) -> Iterator[None]:
     except duckdb.OutOfMemoryException:
         raise
     except (duckdb.Error, UnicodeDecodeError) as error:
+        if NOT_UTF8 in str(error) or isinstance(error, UnicodeDecodeError):
+            raise ValueError(f"{path} is not in UTF-8; {mend_encoding(path)}") from error
         raise ValueError(
             f"{path} cannot be read ({_line(error)}); correct it, or its name"
         ) from error

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mentor_pyg.preparation.database import file_literal, literal, naming
+from mentor_pyg.preparation.database import (
+    NOT_UTF8,
+    file_literal,
+    literal,
+    mend_encoding,
+    naming,
+)
 from mentor_pyg.preparation.sources import Source
 
 if TYPE_CHECKING:
@@ -184,7 +190,8 @@ def _instant(text: str | None) -> str:
     """Return the number that a time is, or that of its date."""
     if text is None:
         return "NULL::DOUBLE"
-    return f"coalesce({_number(text)}, epoch(TRY_CAST({text} AS TIMESTAMP)))"
+    # Without a zone it is in UTC. As a TIMESTAMP a zone, and any other end, would be left out.
+    return f"coalesce({_number(text)}, epoch(TRY_CAST({text} AS TIMESTAMPTZ)))"
 
 
 def _finite(number: str) -> str:
@@ -210,7 +217,10 @@ def refuse_malformed(malformed: Sequence[Malformed], max_errors: int) -> None:
     if len(malformed) > max_errors:
         shown = "; ".join(map(str, malformed[:_SHOWN]))
         more = f"; and {len(malformed) - _SHOWN:,} more" if len(malformed) > _SHOWN else ""
+        mend = "correct them"
+        if encoded := [one.path for one in malformed if NOT_UTF8 in one.reason]:
+            mend = f"if {encoded[0].name} is in another encoding, {mend_encoding(encoded[0])}"
         raise ValueError(
             f"{len(malformed):,} lines are malformed, more than 'max_errors' ({max_errors}): "
-            f"{shown}{more}; correct them, or give --max-errors {len(malformed)} to leave them out"
+            f"{shown}{more}; {mend}, or give --max-errors {len(malformed)} to leave them out"
         )

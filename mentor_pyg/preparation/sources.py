@@ -46,6 +46,7 @@ class Source:
         floats: Those of Parquet that hold floats.
         delimiter: What separates them in text.
         header: Whether the first line names them.
+        hive: Whether folders of its path name columns, as in ``year=2024``.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Source:
     floats: Sequence[str] = ()
     delimiter: str = ""
     header: bool = False
+    hive: bool = False
 
     @property
     def quote(self) -> str:
@@ -101,7 +103,7 @@ class Source:
         if self.kind == "csv":
             return self.text_table()
         if self.kind == "parquet":
-            return f"read_parquet({path})"
+            return f"read_parquet({path}, hive_partitioning = {self.hive})"
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in dict.fromkeys(names))
         return (
             f"read_json({path}, format = 'newline_delimited', columns = {{{columns}}}, "
@@ -118,7 +120,9 @@ def find_files(patterns: Sequence[str | Path]) -> list[Path]:
     """
     found: set[Path] = set()
     for pattern in map(str, patterns):
-        paths = [Path(pattern)] if Path(pattern).exists() else list(map(Path, glob.glob(pattern)))
+        paths = [Path(pattern)]
+        if not paths[0].exists():
+            paths = list(map(Path, glob.glob(pattern, recursive=True)))
         if not paths:
             raise FileNotFoundError(f"there is no file {pattern}; correct the path or the pattern")
         found.update(paths)
@@ -157,14 +161,24 @@ def open_source(
         raise ValueError(f"{path} needs a name that ends in {', '.join(_KINDS)}; rename it")
     with naming(path):
         if kind == "parquet":
-            query = f"DESCRIBE FROM read_parquet({file_literal(path)})"
-            types = {row[0]: row[1] for row in connection.execute(query).fetchall()}
-            floats = [name for name, type_ in types.items() if type_ in ("FLOAT", "DOUBLE")]
-            return Source(path=path, kind=kind, columns=list(types), floats=floats)
+            return _open_parquet(connection, path)
         if kind == "json":
             return Source(path=path, kind=kind, columns=_json_names(connection, path, asked))
         _refuse_endless(path)
         return _open_text(path, _first_line(connection, path), columns)
+
+
+def _open_parquet(connection: DuckDBPyConnection, path: Path) -> Source:
+    def types(hive: bool) -> dict[str, str]:
+        read = f"read_parquet({file_literal(path)}, hive_partitioning = {hive})"
+        return {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {read}").fetchall()}
+
+    own, found = types(False), types(True)
+    named = {part.partition("=")[0].lower() for part in path.parts[:-1] if "=" in part}
+    hive = named.isdisjoint(name.lower() for name in own)  # A folder's would take their place.
+    found = found if hive else own
+    floats = [name for name, type_ in found.items() if type_ in ("FLOAT", "DOUBLE")]
+    return Source(path=path, kind="parquet", columns=list(found), floats=floats, hive=hive)
 
 
 def _json_names(connection: DuckDBPyConnection, path: Path, asked: Iterable[str]) -> list[str]:

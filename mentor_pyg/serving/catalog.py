@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -14,7 +16,11 @@ from mentor_pyg.export import Export, FoldIn, best_items
 
 __all__ = ["Catalog", "UnknownIdError"]
 
-_WORDS = 8  # A title is found by each of its first words.
+_WORDS = 12  # A title is found by each of its first words.
+_LONGEST = 200
+"""Characters of a title that are compared, twice as many as a request may have."""
+_START = re.compile(r"(?<!\S)\S|\b\w")
+"""Where a word begins: after space, or after its own punctuation."""
 
 
 class UnknownIdError(LookupError):
@@ -154,8 +160,9 @@ class _Prefixes:
     def __init__(self, ids: Sequence[str], titles: Sequence[str | None]) -> None:
         keys = [(_folded(one), n) for n, one in enumerate(ids)]
         for n, title in enumerate(titles):
-            words = _folded(title or "").split()
-            keys += [(" ".join(words[first:]), n) for first in range(min(len(words), _WORDS))]
+            text = " ".join(_folded(title or "").split())
+            starts = [word.start() for word in islice(_START.finditer(text), _WORDS)]
+            keys += [(text[start : start + _LONGEST], n) for start in starts]
         keys.sort()
         self._texts = [text for text, _ in keys]
         self._numbers = [n for _, n in keys]

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,19 @@ def test_exports_a_run(command: Command, finished: Path, tmp_path: Path) -> None
     assert about["data"]["sha256"] == settings["data"]["sha256"]
 
 
+def test_items_are_called_as_the_data_folder_says(
+    command: Command, finished: Path, tmp_path: Path
+) -> None:
+    data = copy_folder(tmp_path / "data")
+    for text, line in (
+        ("itemID,title\n3,Three\n", "items: 1 with title"),
+        ("itemID\n3\n", "views"),
+    ):
+        (data / "items.csv").write_text(text)
+        done = command("export", finished, "--out", tmp_path / "out", "--data", data, "--force")
+        assert (done.status, done.err) == (0, "") and done.out.splitlines()[1].startswith(line)
+
+
 def test_prints_the_recall_of_an_index(command: Command, finished: Path, tmp_path: Path) -> None:
     pytest.importorskip("faiss")
     done = command("export", finished, "--out", tmp_path / "out", "--index", "exact")
@@ -44,10 +58,15 @@ def test_exports_a_refitted_model(command: Command, finished: Path, tmp_path: Pa
     assert read_export(tmp_path / "out").description["run"] == {}
 
 
-def test_refuses_before_it_reads_the_run(refused: Callable[..., None], tmp_path: Path) -> None:
+def test_refuses_before_it_reads_the_model(
+    refused: Callable[..., None], finished: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine").write_text("mine")
     refused("is no export; choose another folder", "export", "absent", "--out", tmp_path, "--force")
-    refused("there is no table of items", "export", "absent", "--out", tmp_path / "out", "--items",
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(finished / "settings.json", run)
+    refused("there is no table of items", "export", run, "--out", tmp_path / "out", "--items",
             "absent.csv")  # fmt: skip
     refused("is no run folder", "export", "absent", "--out", tmp_path / "out")
 
@@ -77,11 +96,13 @@ def test_items_that_came_after_training_are_in_it(
     assert np.array_equal(np.load(new / "text_feat.npy"), rows[::-1])
     refused("encoded by their own means", "features", "columns", new, "--columns", "price")
     out = tmp_path / "out"
+    (tmp_path / "items.csv").write_text("item,title\n3,Three\n81,Other\n")
     done = command("export", finished, "--out", out, "--new-items", new, "--items",
-                   new / "items.tsv")  # fmt: skip
+                   tmp_path / "items.csv")  # fmt: skip
     assert (done.status, done.err) == (0, "")
     export = read_export(out)
-    assert export.tables.num_items == 82 and export.details[80]["title"] == "New"
+    titles = [export.details[item]["title"] for item in (3, 80, 81)]
+    assert export.tables.num_items == 82 and titles == ["Three", "New", "Other"]
     before = command("export", finished, "--out", tmp_path / "before")
     assert before.status == 0
     old = read_export(tmp_path / "before").tables.item
@@ -93,5 +114,5 @@ def test_items_that_came_after_training_are_in_it(
     refused("which has other weights", "export", finished, "--out", out, "--force", "--data", data,
             "--new-items", new)  # fmt: skip
     (new / "items.tsv").write_text("item\n3\n4\n")
-    refused("are the numbers from 80 on", "export", finished, "--out", out, "--force",
-            "--new-items", new)  # fmt: skip
+    refused(rf"{new}: the items .* are the numbers from 80 on", "export", finished, "--out", out,
+            "--force", "--new-items", new)  # fmt: skip

@@ -447,3 +447,68 @@ def test_refuses_paths_that_are_no_files(make: Made, tmp_path: Path) -> None:
         make(tmp_path / "a.csv", user="who")
     with pytest.raises(ValueError, match="'item' cannot be the user and the item; name another"):
         make(tmp_path / "a.csv", user="item")
+
+
+ZONED = [
+    "2021-11-07T01:30:00-04:00",
+    "2021-11-07 01:00:00-05",
+    "2021-11-07T06:30:00Z",
+    "2021-11-07 02:00:00 America/New_York",
+]
+"""Half an hour between each two, over the end of summer time."""
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_zones_of_times_count(
+    name: str, make: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")  # It does not.
+    table = pd.DataFrame({"user": ["u"] * 4, "item": [*"abcd"], "time": ZONED})
+    if name == "a.csv":
+        table.to_csv(tmp_path / name, index=False)
+    elif name == "a.jsonl":
+        table.to_json(tmp_path / name, orient="records", lines=True)
+    else:
+        table["time"] = pd.date_range("2021-11-07T05:30Z", periods=4, freq="30min")
+        table.to_parquet(tmp_path / name)
+    made = make(tmp_path / name, split="leave-one-out").sort_values("item")
+    assert made["timestamp"].diff().iloc[1:].tolist() == [1800] * 3
+    assert made["timestamp"].iloc[0] == 1636263000
+    assert made["x_label"].tolist() == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("time", ["2021-05-01 01:00 PM", "2021-05-01 00:00 bananas"])
+def test_what_follows_a_time_is_not_left_out(time: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"user,item,time\nu,i,2021-05-01 00:00\nu,j,{time}\n")
+    with pytest.raises(ValueError, match=f"line 3: the time is none, {time}"):
+        prepare([tmp_path / "a.csv"], tmp_path / "out")
+
+
+def test_globs_go_down_folders(make: Made, tmp_path: Path) -> None:
+    for place, row in (("logs", "u,a"), ("logs/2023", "u,b"), ("logs/2024/01", "u,c")):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / "a.csv").write_text(f"user,item\n{row}\n")
+    assert make(tmp_path / "logs/**/*.csv")["item"].tolist() == [*"abc"]
+
+
+def test_folders_name_columns_that_a_file_lacks_alone(make: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "user=me" / "time=2024-01-02"
+    folder.mkdir(parents=True)
+    table = pd.DataFrame({"user": ["u"] * 10, "item": [f"i{n}" for n in range(10)]})
+    table.to_parquet(folder / "a.parquet")
+    assert set(make(folder / "a.parquet")["user"]) == {"u"}
+    lacking = tmp_path / "time=2024-01-02" / "year=24"
+    lacking.mkdir(parents=True)
+    table.to_parquet(lacking / "a.parquet")
+    assert set(make(lacking / "a.parquet")["timestamp"]) == {1704153600}
+
+
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("user,item\nJosé,i\n".encode("latin1"))
+    with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 a.csv`.*, or give --max-err"):
+        prepare([tmp_path / "a.csv"], tmp_path / "out")
+    (tmp_path / "ratings.dat").write_text("1::2::3::4\n")
+    (tmp_path / "movies.dat").write_bytes("2::Café::Drama\n".encode("latin1"))
+    settings = Preparation(items=str(tmp_path / "movies.dat"))
+    with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 movies.dat`"):
+        prepare([tmp_path / "ratings.dat"], tmp_path / "out", settings)

@@ -83,6 +83,7 @@ def test_similar_items_are_the_nearest_by_cosine(
         ({"q": "hoe"}, []),
         ({"q": " "}, []),
         ({"q": "<img"}, ["i3"]),
+        ({"q": "img src"}, ["i3"]),
         ({"q": "user/5", "kind": "user", "k": 2}, ["user/5", "user/50"]),
         ({"q": "red", "kind": "user"}, []),
     ],
