@@ -13,12 +13,14 @@ __all__ = ["Section", "Table", "as_html", "as_markdown"]
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Cells of text below a header; the first column is to the left, others to the right."""
+    """Cells of text below a header; the first column is to the left, numbers to the right."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     bold: frozenset[tuple[int, int]] = frozenset()
     """Which cells stand out, by row and column."""
+    words: frozenset[int] = frozenset()
+    """Which other columns hold words, and are to the left too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +48,14 @@ th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #888
 td, th[scope=row] { white-space: nowrap; }
 th[scope=row] { font-weight: normal; }
 th:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+th.words, td.words { text-align: left; }
 img { max-width: 100%; background: white; }
 pre { overflow-x: auto; padding: .5rem; border: 1px solid #8886; }
 @media print {
   body { max-width: none; font-size: 11px; }
   section { break-inside: avoid; }
   .wide { overflow: visible; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   table { font-size: 9px; }
   th, td { padding: .15rem .35rem; }
   th:first-child { position: static; }
@@ -82,7 +86,9 @@ def _markdown_table(table: Table) -> str:
         [f"**{cell}**" if (r, c) in table.bold else cell for c, cell in enumerate(row)]
         for r, row in enumerate(table.rows)
     ]
-    rule = "|---|" + "---:|" * (len(table.columns) - 1)
+    rule = "|---|" + "".join(
+        "---|" if c in table.words else "---:|" for c in range(1, len(table.columns))
+    )
     return "\n".join([line(table.columns), rule, *map(line, marked)])
 
 
@@ -114,7 +120,11 @@ def _html_section(section: Section) -> str:
 
 
 def _html_table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in table.columns)
+    kinds = [' class="words"' if c in table.words else "" for c in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col"{kind}>{html.escape(name)}</th>'
+        for kind, name in zip(kinds, table.columns, strict=True)
+    )
     rows = []
     for r, row in enumerate(table.rows):
         cells = [
@@ -122,7 +132,8 @@ def _html_table(table: Table) -> str:
             for c, cell in enumerate(row)
         ]
         first = f'<th scope="row">{cells[0]}</th>'
-        rows.append(f"<tr>{first}{''.join(f'<td>{cell}</td>' for cell in cells[1:])}</tr>")
+        others = zip(kinds[1:], cells[1:], strict=True)
+        rows.append(f"<tr>{first}{''.join(f'<td{k}>{cell}</td>' for k, cell in others)}</tr>")
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>{''.join(rows)}</tbody></table></div>"

@@ -149,7 +149,7 @@ def _draw_views(views: Mapping[str, Mapping[View, Tensor]], path: Path) -> None:
         views: Per title of a panel the rows of every view ``[num_items, d]``.
         path: The PNG file.
     """
-    figure = _figure(4 * len(views), 4)
+    figure = _figure(4 * len(views) + 1, 4)
     panels = figure.subplots(1, len(views), squeeze=False)[0]
     for axes, (title, rows) in zip(panels, views.items(), strict=True):
         step = -(-next(iter(rows.values())).size(0) // _POINTS)
@@ -162,7 +162,9 @@ def _draw_views(views: Mapping[str, Mapping[View, Tensor]], path: Path) -> None:
             points = ((x - centre) @ axes_of.t()).t().numpy()
             axes.scatter(*points, color=_COLOURS[number % len(_COLOURS)], label=view, **style)
         axes.set(title=title, xticks=[], yticks=[])
-    panels[0].legend(fontsize="small")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), fontsize="small", loc="outside right upper"
+    )
     _save(figure, path)
 
 

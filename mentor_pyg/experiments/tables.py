@@ -97,7 +97,8 @@ def paired_tests(groups: Groups) -> list[Section]:
         return []
     first, *others = labels
     text = (
-        f"{first}, the best on validation but for variants, against every other model. "
+        f"{first}, the best on validation but for variants, against every other model: how far it "
+        f"is ahead of each. "
         f"{_what_is_tested(groups)}"
     )
     table = _paired(groups, first, others)
@@ -121,7 +122,8 @@ def ablations(groups: Groups) -> list[Section]:
         if base is not None and base.label in groups:
             bases.setdefault(base.label, []).append(label)
     text = (
-        f"{{}} against its variants, which have its settings but for what their name says. "
+        f"{{}} against its variants, which have its settings but for what their name says: how far "
+        f"it is ahead of each. "
         f"{_what_is_tested(groups)}"
     )
     return [
@@ -151,7 +153,7 @@ def _paired(groups: Groups, first: str, others: Sequence[str]) -> Table:
         ]
         for label, test, p in zip(others, found, holm([t.p for t in found]), strict=True)
     ]
-    columns = ["model", key, "difference", "95% interval", "effect", "p", "p after Holm"]
+    columns = ["model", key, "behind by", "95% interval", "effect", "p", "p after Holm"]
     return Table(columns=columns, rows=rows)
 
 
@@ -163,9 +165,14 @@ def beyond_accuracy(groups: Groups) -> Section:
         [label, *(f"{mean(group, 'beyond', key):.4g}" for key in keys)]
         for label, group in groups.items()
     ]
-    return Section(
-        title="Beyond accuracy", level=3, table=Table(columns=["model", *keys], rows=rows)
+    text = (
+        "Of the lists of all users: the share of items that are in one (coverage), how unequally "
+        "often items are in them, from 0 for all alike (gini), and of the items in them the mean "
+        "self-information in bits (novelty, high where they are rarely bought) and the mean number "
+        "of train interactions."
     )
+    table = Table(columns=["model", *keys], rows=rows)
+    return Section(title="Beyond accuracy", level=3, text=[text], table=table)
 
 
 def costs(groups: Groups) -> Section:
@@ -241,5 +248,5 @@ def modality_changes(groups: Groups) -> list[Section]:
         f"ranks, and trained without from the start, where the plan has that variant."
     )
     columns = ["model", "modality", key, "hidden", "trained without"]
-    table = Table(columns=columns, rows=rows)
+    table = Table(columns=columns, rows=rows, words=frozenset({1}))
     return [Section(title="What modalities bring", level=3, text=[text], table=table)]

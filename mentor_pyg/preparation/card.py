@@ -151,7 +151,8 @@ def _sources(facts: Facts) -> Section:
     for path, checksum in facts.checksums.items():
         columns = facts.columns.get(path, {})
         rows.append((str(path), ", ".join(f"{r} {c}" for r, c in columns.items()), checksum))
-    return Section(title="Sources", table=Table(columns=("file", "columns", "SHA-256"), rows=rows))
+    table = Table(columns=("file", "columns", "SHA-256"), rows=rows, words=frozenset({1, 2}))
+    return Section(title="Sources", table=table)
 
 
 def _steps(facts: Facts) -> Section:
@@ -177,7 +178,7 @@ def _malformed(facts: Facts) -> Section:
     return Section(
         title="Malformed lines",
         text=[f"{len(facts.malformed):,} were left out; at most {_LISTED} are listed.", *quoted],
-        table=Table(columns=("line", "reason"), rows=listed),
+        table=Table(columns=("line", "reason"), rows=listed, words=frozenset({1})),
     )
 
 
@@ -218,7 +219,7 @@ def _degrees(facts: Facts, side: str) -> Section:
     least, median, mean, greatest = facts.counts.quantiles[side]
     degrees = facts.counts.degrees[side]
     bins = [
-        ("1" if power == 0 else f"{2**power:,} to {2 ** (power + 1) - 1:,}", degrees.get(power, 0))
+        ("1" if power == 0 else f"{2**power}–{2 ** (power + 1) - 1}", degrees.get(power, 0))
         for power in range(max(degrees) + 1)
     ]
     return Section(
@@ -227,23 +228,23 @@ def _degrees(facts: Facts, side: str) -> Section:
         table=Table(
             columns=("interactions", f"{side}s"), rows=[(name, f"{n:,}") for name, n in bins]
         ),
-        svg=_bars(bins),
+        svg=_bars(bins, f"{side}s by their number of interactions, as in the table"),
     )
 
 
-def _bars(bins: Sequence[tuple[str, int]]) -> str:
+def _bars(bins: Sequence[tuple[str, int]], title: str) -> str:
     """Draw how many there are in every bin."""
-    most, width, height = max(number for _, number in bins), 48, 120
+    most, width, height = max(number for _, number in bins), 72, 120
     bars = [
         f'<rect x="{x * width + 6}" y="{16 + height * (1 - number / most):.1f}" '
         f'width="{width - 12}" height="{height * number / most:.1f}" fill="#4878a8">'
         f"<title>{name}: {number:,}</title></rect>"
         f'<text x="{(x + 0.5) * width}" y="{height + 32}" font-size="10" text-anchor="middle" '
-        f'fill="currentColor">{2**x:,}+</text>'
+        f'fill="currentColor">{name}</text>'
         for x, (name, number) in enumerate(bins)
     ]
     return (
-        f'<svg role="img" width="{len(bins) * width}" height="{height + 40}" '
+        f'<svg role="img" aria-label="{title}" width="{len(bins) * width}" height="{height + 40}" '
         f'viewBox="0 0 {len(bins) * width} {height + 40}">{"".join(bars)}</svg>'
     )
 

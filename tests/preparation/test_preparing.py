@@ -176,7 +176,7 @@ def test_the_card_says_how_it_was_made(reviews: Path, tmp_path: Path) -> None:
         "| first of each user and item | 25 | 6 | 8 | 1 |",
         "| train is before validation, and that before test | 0 |",
         "| no interaction is in two splits | 0 |",
-        "| 2 to 3 | 0 |\n| 4 to 7 | 6 |\n",
+        "| 2–3 | 0 |\n| 4–7 | 6 |\n",
     ):
         assert line in card, line
     (command,) = re.findall(r"^mentor-pyg prepare .*$", card, re.MULTILINE)

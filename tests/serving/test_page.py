@@ -228,6 +228,31 @@ def test_states_of_error_and_of_nothing(browser: webdriver.Chrome, url: str) -> 
     page.until("#status.busy", "Loading")
 
 
+@pytest.mark.parametrize(
+    ("mode", "heading"), [("similar", "Like Red shoe 11"), ("items", "From this item")]
+)
+def test_enter_takes_the_first_suggestion(
+    browser: webdriver.Chrome, url: str, mode: str, heading: str
+) -> None:
+    page = Page(browser, url)
+    page.until("#about", "mentor")
+    page.find(f"input[value={mode}]")[0].click()
+    page.find("#query")[0].click()
+    page.press("shoe 11", Keys.ENTER)
+    page.until("#heading", heading)
+    page.until("#results > li")
+    page.find("#results button")[0].click()
+    page.until(".why li .soft", " · ")  # Nearest items have their ids beside their titles.
+
+
+def test_texts_are_cut_between_characters(browser: webdriver.Chrome, url: str) -> None:
+    page = Page(browser, url)
+    page.until("#about", "mentor")
+    assert page.run("return short('a'.repeat(2) + '🦊🦊', 4)") == "aa🦊🦊"
+    assert page.run("return short('a'.repeat(2) + '🦊🦊', 3)") == "aa…"
+    assert page.run("return nameOf({title: '🦊'.repeat(200)})") == "🦊" * 119 + "…"
+
+
 def test_the_last_question_wins(browser: webdriver.Chrome, url: str) -> None:
     page = Page(browser, url)
     page.until("#about", "mentor")
