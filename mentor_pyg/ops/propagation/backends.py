@@ -56,6 +56,6 @@ BACKENDS: Registry[Backend] = Registry(
         "naive": Backend(naive.product, naive.unavailable),
         "triton": Backend(triton_csr.product, triton_csr.unavailable, triton_csr.layer),
     },
-    auto={"cpu": ("native", "torch_csr", "edge_index", "scatter", "naive")},
+    auto={"cpu": ("native", "torch_csr", "scatter", "naive")},
 )
 """The backends by name. ``"naive"`` can always run; ``"triton"`` runs if it is asked for."""

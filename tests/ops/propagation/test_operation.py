@@ -187,7 +187,7 @@ def test_auto_is_torchs_product_where_native_is_not_compiled(
     assert choose_backend(adjacency, x, "auto") == "torch_csr"
     broken = BACKENDS["torch_csr"]._replace(unavailable=lambda adjacency, x: "broken")
     monkeypatch.setitem(BACKENDS, "torch_csr", broken)
-    assert choose_backend(adjacency, x, "auto") == "edge_index"
+    assert choose_backend(adjacency, x, "auto") in ("scatter", "naive")
     with pytest.raises(RuntimeError, match="backend 'torch_csr' cannot run: broken"):
         propagate(adjacency, x, "torch_csr")
 
