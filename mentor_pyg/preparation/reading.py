@@ -76,8 +76,15 @@ def read_interactions(
         The malformed lines, which are not appended.
 
     Raises:
-        ValueError: If the file cannot be read, or has a quote that does not end.
+        ValueError: If the file cannot be read, has a quote that does not end, or one of these
+            columns holds lists or structs.
     """
+    for role, name in columns.items():
+        if source.is_nested(name):
+            raise ValueError(
+                f"{source.path}: the {role} is in column {name!r}, which holds "
+                f"{source.types[name]}; give a column of single values, with --{role}"
+            )
     value = {role: source.column(name) for role, name in columns.items()}
     with naming(source.path):
         connection.execute(

@@ -6,7 +6,7 @@ import csv
 import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -43,7 +43,7 @@ class Source:
         path: The file.
         kind: What it is.
         columns: The names of its columns, without types as in ``user_id:token``.
-        floats: Those of Parquet that hold floats.
+        types: What those of Parquet hold, as DuckDB calls it.
         delimiter: What separates them in text.
         header: Whether the first line names them.
         hive: Whether folders of its path name columns, as in ``year=2024``.
@@ -52,7 +52,7 @@ class Source:
     path: Path
     kind: Literal["csv", "json", "parquet"]
     columns: Sequence[str]
-    floats: Sequence[str] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ""
     header: bool = False
     hive: bool = False
@@ -91,11 +91,19 @@ class Source:
         if self.kind == "csv":
             return f"c{list(self.columns).index(name)}"
         quoted = '"' + name.replace('"', '""') + '"'
-        if name in self.floats:  # What pandas makes of integers some of which are missing.
+        type_ = self.types.get(name, "")
+        if type_ in ("FLOAT", "DOUBLE"):  # What pandas makes of integers some of which are missing.
             is_whole = f"{quoted} = trunc({quoted}) AND abs({quoted}) < 9e15"
             whole = f"CASE WHEN {is_whole} THEN TRY_CAST({quoted} AS BIGINT)::VARCHAR END"
             return f"nullif(coalesce({whole}, {quoted}::VARCHAR), 'nan')"
+        if type_ == "BLOB":  # Text as older writers have it.
+            return f"decode({quoted})"
         return quoted if self.kind == "json" else f"{quoted}::VARCHAR"
+
+    def is_nested(self, name: str) -> bool:
+        """Return whether a column of Parquet holds lists, structs or maps."""
+        type_ = self.types.get(name, "")
+        return type_.endswith("]") or type_.startswith(("STRUCT", "MAP", "UNION"))
 
     def table(self, names: Iterable[str]) -> str:
         """Return what reads the named columns in SQL, in the order of the file's rows."""
@@ -177,8 +185,7 @@ def _open_parquet(connection: DuckDBPyConnection, path: Path) -> Source:
     named = {part.partition("=")[0].lower() for part in path.parts[:-1] if "=" in part}
     hive = named.isdisjoint(name.lower() for name in own)  # A folder's would take their place.
     found = found if hive else own
-    floats = [name for name, type_ in found.items() if type_ in ("FLOAT", "DOUBLE")]
-    return Source(path=path, kind="parquet", columns=list(found), floats=floats, hive=hive)
+    return Source(path=path, kind="parquet", columns=list(found), types=found, hive=hive)
 
 
 def _json_names(connection: DuckDBPyConnection, path: Path, asked: Iterable[str]) -> list[str]:

@@ -512,3 +512,17 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
     settings = Preparation(items=str(tmp_path / "movies.dat"))
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 movies.dat`"):
         prepare([tmp_path / "ratings.dat"], tmp_path / "out", settings)
+
+
+def test_text_without_the_mark_of_text_is_text(make: Made, tmp_path: Path) -> None:
+    table = interactions().assign(userID=lambda t: ("ü" + t["userID"]).str.encode("utf-8"))
+    table.to_parquet(tmp_path / "a.parquet")  # As bytes.
+    assert make(tmp_path / "a.parquet")["user"].str.startswith("üu").all()
+
+
+@pytest.mark.parametrize("value", [["i0", "i1"], {"id": 1}])
+def test_ids_are_single_values(value: Any, tmp_path: Path) -> None:
+    table = interactions()
+    table.assign(itemID=[value] * len(table)).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a.parquet: the item is in column 'itemID', .* --item"):
+        prepare([tmp_path / "a.parquet"], tmp_path / "out")
