@@ -81,10 +81,10 @@ def _reading(plan: Plan) -> list[str]:
     entries = [entry for entry in plan.models.values() if entry.base is None]
     if any(entry.space for entry in entries):
         given = ", ".join(entry.label for entry in entries if not entry.space)
-        but = f"; but for {given}, whose settings were given" if given else ""
+        but = f" The settings of {given} were given." if given else ""
         searched = (
-            f"Every model had {plan.trials} trials of a search on each dataset, or one of every "
-            f"point where it has fewer{but}. "
+            f"A model that was searched had {plan.trials} trials on each dataset, or one of every "
+            f"point where it has fewer.{but} "
         )
     return [
         "Every model was trained on the train split, its epoch and its settings were chosen by the "

@@ -271,7 +271,7 @@ def _filter(stages: Stages, settings: Preparation) -> list[FilterStep]:
     def step(name: str, keep: Callable[..., int | None], *args: Any) -> None:
         def work() -> list[Any]:
             rounds = keep(connection, *args)
-            label = name if rounds is None else f"{name}, in {rounds} rounds"
+            label = name if rounds is None else f"{name}, rounds: {rounds}"
             return list(astuple(measure(connection, label)))
 
         found = FilterStep(*stages.run(name, work))
