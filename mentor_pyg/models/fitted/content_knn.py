@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform, Compose
+from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Config
 from mentor_pyg.data import Inputs, Scorer
@@ -21,9 +21,8 @@ from mentor_pyg.models.fitted.sparse import (
     sparse_matrix,
     sparse_shapes,
 )
-from mentor_pyg.models.mentor.item_graph import semantic_adjacency
+from mentor_pyg.models.item_graph import item_graph_transform, merged_item_adjacency
 from mentor_pyg.models.registry import register
-from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
 __all__ = ["ContentKNN", "ContentKNNConfig"]
@@ -60,11 +59,11 @@ class ContentKNN(FittedModel):
     @classmethod
     def transform(cls, config: ContentKNNConfig) -> BaseTransform:
         """Return what puts the merged item graph into a dataset."""
-        return Compose([ItemKNNGraph(config.k), MergeItemGraphs(config.modality_weights)])
+        return item_graph_transform(config)
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the merged item graph."""
-        return {"item": semantic_adjacency(data)}
+        return {"item": merged_item_adjacency(data)}
 
     def solve(self, inputs: Inputs) -> dict[str, Tensor]:
         """Return whom every item speaks for ``[num_items, num_items]``."""
