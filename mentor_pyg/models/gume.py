@@ -192,7 +192,7 @@ class GUME(PurifiedRecommender):
 
         Args:
             inputs: The inputs.
-            views: What :meth:`modality_views` gave.
+            views: What ``modality_views`` gave.
         """
         items = views[:, self.num_users :]
         held = nonzero_rows(items).sum(dim=0)
@@ -204,7 +204,7 @@ class GUME(PurifiedRecommender):
         """Return how far the means and variances of modalities are apart, over all pairs.
 
         Args:
-            views: What :meth:`modality_views` gave; rows of zeros take no part.
+            views: What ``modality_views`` gave; rows of zeros take no part.
         """
         summaries = [moments(x, "scalar", mask=nonzero_rows(x).squeeze(-1)) for x in views]
         losses = [gaussian_alignment_loss(a, b) for a, b in itertools.combinations(summaries, 2)]
