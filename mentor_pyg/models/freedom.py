@@ -132,8 +132,7 @@ class FREEDOM(EmbeddingRecommender):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the fused view."""
-        x = self.ids
-        h = self.propagation(x, inputs.graphs["interaction"])
+        h = self.propagation(self.ids, inputs.graphs["interaction"])
         user, item = h.split([self.num_users, self.num_items])
         semantic: Tensor = self.item_embedding
         for _ in range(self.config.num_item_layers):
