@@ -31,7 +31,6 @@ from mentor_pyg.models.registry import register
 from mentor_pyg.nn import (
     CrossModalAlignment,
     FeatureMasking,
-    GraphPerturbation,
     ItemSemanticConv,
     LayeredPropagation,
     ModalityEncoder,
@@ -95,7 +94,6 @@ class MENTOR(Recommender):
         self.alignment = CrossModalAlignment(config.align_levels, config.statistics)
         blocks = len(self.modalities) + config.id_in_score
         self.masking = FeatureMasking(dim * blocks, config.mask_ratio)
-        self.perturbation = GraphPerturbation(config.noise_scale)
         self.reset_parameters()
 
     @classmethod
@@ -242,10 +240,10 @@ class MENTOR(Recommender):
 
         The ID view has no part in it.
         """
-        own = nodes.get(name, nodes["clean"])
+        own, scale = nodes.get(name, nodes["clean"]), self.config.noise_scale
         layers = range(1, self.config.num_layers + 1)
         noise = {
-            m: [draws.noise(f"noise/{name}/{m}/{n}", self.perturbation.noise_scale) for n in layers]
+            m: [draws.noise(f"noise/{name}/{m}/{n}", scale) for n in layers]
             for m in self.modalities
         }
         return self.propagated(inputs, {m: own[m] for m in self.modalities}, noise)
