@@ -6,7 +6,21 @@ from torch import Tensor
 from mentor_pyg.graph.adjacency import Adjacency
 from mentor_pyg.graph.normalize import normalize_similarity
 
-__all__ = ["interaction_adjacency"]
+__all__ = ["interaction_adjacency", "joint_edges"]
+
+
+def joint_edges(edge_index: Tensor, num_users: int) -> Tensor:
+    """Return interactions in both directions, items numbered after users.
+
+    Args:
+        edge_index: Interactions ``[2, num_interactions]`` of (user, item).
+        num_users: The number of users.
+
+    Returns:
+        The edges ``[2, 2 * num_interactions]``: those from users to items, then those back.
+    """
+    user, item = edge_index[0], edge_index[1] + num_users
+    return torch.stack([torch.cat([user, item]), torch.cat([item, user])])
 
 
 def interaction_adjacency(
@@ -28,8 +42,7 @@ def interaction_adjacency(
         unless there are edges between items.
     """
     nodes = num_users + num_items
-    user, item = edge_index[0], edge_index[1] + num_users
-    joint = torch.stack([torch.cat([user, item]), torch.cat([item, user])])
+    joint = joint_edges(edge_index, num_users)
     if item_edges is None:
         return Adjacency.normalized(joint, num_nodes=nodes, is_symmetric=True)
     joint = torch.cat([joint, item_edges + num_users], dim=1)

@@ -160,8 +160,7 @@ class BM3(EmbeddingRecommender):
 
     def propagated(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Return users ``[num_users, d]`` and items ``[num_items, d]`` before the predictor."""
-        x = self.ids
-        h = self.propagation(x, inputs.graphs["interaction"])
+        h = self.propagation(self.ids, inputs.graphs["interaction"])
         user, item = h.split([self.num_users, self.num_items])
         return user, item + self.item_embedding
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform, Compose
+from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -17,14 +17,13 @@ from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import bpr_loss
 from mentor_pyg.models.base import FeatureConfig, Recommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.item_graph import merged_item_adjacency
+from mentor_pyg.models.item_graph import item_graph_transform, merged_item_adjacency
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.models.user_graph import aggregation, co_occurrence, drawn_multiplicity
 from mentor_pyg.nn import ItemSemanticConv, ModalityEncoder, RefinedPropagation
 from mentor_pyg.ops import propagate, unit_rows
-from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
 __all__ = ["COHESION", "COHESIONConfig"]
@@ -143,7 +142,7 @@ class COHESION(Recommender):
     @classmethod
     def transform(cls, config: COHESIONConfig) -> BaseTransform:
         """Return what puts the item graphs into a dataset."""
-        return Compose([ItemKNNGraph(config.k), MergeItemGraphs(config.modality_weights)])
+        return item_graph_transform(config)
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions, the item graph, the items that users share, and its weights."""
@@ -151,7 +150,7 @@ class COHESION(Recommender):
         shared = co_occurrence(data, self.config.user_k)
         return {
             "interaction": interaction_adjacency(edge_index, self.num_users, self.num_items),
-            "item": merged_item_adjacency(data),
+            "item": merged_item_adjacency(data, self_neighbours=True),
             "shared": shared,
             "user": aggregation(shared, "softmax"),
         }

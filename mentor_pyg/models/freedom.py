@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
-from torch_geometric.transforms import BaseTransform, Compose
+from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -17,14 +17,13 @@ from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
-from mentor_pyg.models.item_graph import merged_item_adjacency
+from mentor_pyg.models.item_graph import item_graph_transform, merged_item_adjacency
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.pruned_inputs import pruned_inputs
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation, ModalityProjection
 from mentor_pyg.ops import propagate
-from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
 __all__ = ["FREEDOM", "FREEDOMConfig"]
@@ -117,14 +116,14 @@ class FREEDOM(EmbeddingRecommender):
     @classmethod
     def transform(cls, config: FREEDOMConfig) -> BaseTransform:
         """Return what puts the item graphs into a dataset."""
-        return Compose([ItemKNNGraph(config.k), MergeItemGraphs(config.modality_weights)])
+        return item_graph_transform(config)
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of all interactions and that of the items."""
         edge_index = data[INTERACTS].edge_index
         return {
             "interaction": interaction_adjacency(edge_index, self.num_users, self.num_items),
-            "item": merged_item_adjacency(data),
+            "item": merged_item_adjacency(data, self_neighbours=True),
         }
 
     def resample(self, inputs: Inputs, epoch: int, generator: torch.Generator) -> Inputs:
@@ -133,8 +132,7 @@ class FREEDOM(EmbeddingRecommender):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the fused view."""
-        x = self.ids
-        h = self.propagation(x, inputs.graphs["interaction"])
+        h = self.propagation(self.ids, inputs.graphs["interaction"])
         user, item = h.split([self.num_users, self.num_items])
         semantic: Tensor = self.item_embedding
         for _ in range(self.config.num_item_layers):

@@ -13,6 +13,7 @@ from torch_geometric.nn.inits import reset
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency
+from mentor_pyg.graph.interactions import joint_edges
 from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
@@ -113,8 +114,7 @@ class GRCN(EmbeddingRecommender):
         """Return the interactions in both directions, and from items to users alone."""
         edge_index = data[INTERACTS].edge_index
         users, items = self.num_users, self.num_items
-        user, item = edge_index[0], edge_index[1] + users
-        joint = torch.stack([torch.cat([user, item]), torch.cat([item, user])])
+        joint = joint_edges(edge_index, users)
         return {
             "interaction": Adjacency.from_edge_index(joint, num_nodes=users + items),
             "user": Adjacency.from_edge_index(edge_index.flip(0), num_nodes=(items, users)),

@@ -10,22 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, common_edges, interaction_adjacency
 from mentor_pyg.losses import gaussian_alignment_loss, info_nce, moments
 from mentor_pyg.models.base import GraphFeatureConfig
-from mentor_pyg.models.batch_contrast import batch_contrast, batch_users
+from mentor_pyg.models.batch_contrast import batch_users
+from mentor_pyg.models.behaviour import PurifiedRecommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.embeddings import EmbeddingRecommender
-from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
+from mentor_pyg.models.modalities import similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
-from mentor_pyg.nn import BehaviourAwareFusion, LayeredPropagation, PurifiedViews
 from mentor_pyg.ops import add_noise, nonzero_rows
-from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality
 
 __all__ = ["GUME", "GUMEConfig"]
@@ -64,7 +61,7 @@ class GUMEConfig(GraphFeatureConfig):
 
 
 @register
-class GUME(EmbeddingRecommender):
+class GUME(PurifiedRecommender):
     r"""Items that all modalities find alike joined to the interactions, and two views of users.
 
     From `"GUME: Graphs and User Modalities Enhancement for Long-Tail Multimodal Recommendation"
@@ -129,31 +126,18 @@ class GUME(EmbeddingRecommender):
 
     def __init__(self, sizes: Sizes, config: GUMEConfig | None = None) -> None:
         super().__init__(sizes, config)
-        check_modalities(self)
-        config, dim = self.config, self.config.embedding_dim
+        dim = self.config.embedding_dim
         self.extended_user = nn.Parameter(torch.empty(self.num_users, dim))
-        self.views = PurifiedViews(sizes.channels, dim, config.num_item_layers, config.backend)
-        self.fusion = BehaviourAwareFusion(sizes.channels, dim)
-        self.propagation = LayeredPropagation(
-            config.num_layers, layer_readout="mean", backend=config.backend
-        )
         self.reset_parameters()
 
     @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
-        super().reset_parameters()
+    def reset_tables(self) -> None:
+        """Draw the tables anew, the extended users as the mean of one for each modality."""
+        super().reset_tables()
         tables = torch.stack([torch.empty_like(self.extended_user)] * len(self.sizes.channels))
         for table in tables:
             nn.init.xavier_uniform_(table)
         self.extended_user.copy_(tables.mean(dim=0))
-        self.views.reset_parameters()
-        self.fusion.reset_parameters()
-
-    @classmethod
-    def transform(cls, config: GUMEConfig) -> BaseTransform:
-        """Return what puts the nearest neighbours of every modality into a dataset."""
-        return ItemKNNGraph(config.k)
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return interactions and common neighbours, a block of them, and a graph per modality."""
@@ -169,39 +153,28 @@ class GUME(EmbeddingRecommender):
             **{f"item/{m}": graph for m, graph in similar.items()},
         }
 
-    def represent(self, inputs: Inputs) -> Representations:
-        """Return the views ``"fused"``, ``"id"`` (behaviour) and every modality."""
-        behaviour, views = self.behaviour(inputs), self.modality_views(inputs)
-        nodes = {
-            FUSED: behaviour + self.fusion(views, behaviour),
-            ID: behaviour,
-            **dict(zip(self.sizes.channels, views, strict=True)),
-        }
-        return Representations.from_nodes(nodes, self.num_users)
-
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Return the weighted terms.
 
         They are the ranking loss, ``bpr`` or ``softmax``, ``align``, ``contrast``,
         ``user_contrast``, ``reg`` and ``extended_reg``.
         """
-        config, sizes = self.config, [self.num_users, self.num_items]
+        config = self.config
         behaviour, views = self.behaviour(inputs), self.modality_views(inputs)
         side = self.fusion(views, behaviour)
         reps = Representations.from_nodes({FUSED: behaviour + side}, self.num_users)
-        user, item = side.split(sizes)
         align = contrast = user_contrast = extended_reg = side.new_zeros(())
         if config.align_weight:
             align = config.align_weight * self.alignment_loss(views)
         if config.contrast_weight:
-            ids = behaviour.split(sizes)
-            loss = batch_contrast((user, item), ids, batch, config.temperature, config.precision)
-            contrast = config.contrast_weight * loss
+            contrast = config.contrast_weight * self.contrast_loss(side, behaviour, batch)
         if config.user_contrast_weight or config.extended_reg_weight:
+            sizes = [self.num_users, self.num_items]
             extended = self.extended(inputs, views).split(sizes)
             squares = F.embedding(batch.pos_item, extended[1]).square().sum()
             extended_reg = config.extended_reg_weight * squares / (2 * batch.pos_item.numel())
             if config.user_contrast_weight:
+                user = side[: self.num_users]
                 loss = self.user_contrast_loss(user, extended[0], batch, draws)
                 user_contrast = config.user_contrast_weight * loss
         penalty = batch_penalty(reps.user[FUSED], reps.item[FUSED], batch, config)
@@ -214,27 +187,12 @@ class GUME(EmbeddingRecommender):
             "extended_reg": extended_reg,
         }
 
-    def behaviour(self, inputs: Inputs) -> Tensor:
-        """Return the ids of users and items propagated ``[num_users + num_items, d]``."""
-        nodes = self.ids
-        out: Tensor = self.propagation(nodes, inputs.graphs["interaction"])
-        return out
-
-    def modality_views(self, inputs: Inputs) -> Tensor:
-        """Return every modality's users and items ``[modalities, num_users + num_items, d]``."""
-        graphs = inputs.graphs
-        items = {m: graphs[f"item/{m}"] for m in self.sizes.channels}
-        views: Tensor = self.views(
-            self.item_embedding, inputs.features, inputs.present, items, graphs["user"]
-        )
-        return views
-
     def extended(self, inputs: Inputs, views: Tensor) -> Tensor:
         r"""Return :math:`\mathbf{e}`, the extended modalities of users and items.
 
         Args:
             inputs: The inputs.
-            views: What :meth:`modality_views` gave.
+            views: What ``modality_views`` gave.
         """
         items = views[:, self.num_users :]
         held = nonzero_rows(items).sum(dim=0)
@@ -246,7 +204,7 @@ class GUME(EmbeddingRecommender):
         """Return how far the means and variances of modalities are apart, over all pairs.
 
         Args:
-            views: What :meth:`modality_views` gave; rows of zeros take no part.
+            views: What ``modality_views`` gave; rows of zeros take no part.
         """
         summaries = [moments(x, "scalar", mask=nonzero_rows(x).squeeze(-1)) for x in views]
         losses = [gaussian_alignment_loss(a, b) for a, b in itertools.combinations(summaries, 2)]

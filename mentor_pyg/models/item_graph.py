@@ -1,9 +1,11 @@
-"""The item graph of models that count an item among its own neighbours."""
+"""The merged graph of all modalities' item graphs: how it is made, and what models read of it."""
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
+
 from torch_geometric.data import HeteroData
+from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg.data import (
     SEMANTIC,
@@ -14,28 +16,39 @@ from mentor_pyg.data import (
 )
 from mentor_pyg.data.schema import is_recorded
 from mentor_pyg.graph import Adjacency, merge_item_graphs, normalize_rows, with_self_neighbours
+from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
-__all__ = ["merged_item_adjacency", "self_neighbour_item_graph"]
+__all__ = ["item_graph_transform", "merged_item_adjacency", "self_neighbour_adjacency"]
 
 
-def merged_item_adjacency(data: HeteroData) -> Adjacency:
-    """Return the merged item graph, see :func:`self_neighbour_item_graph`.
+def item_graph_transform(config: Any) -> BaseTransform:
+    """Return what puts the nearest-neighbour graphs and their merge into a dataset.
 
-    A merged graph of one's own is taken as it is.
+    Args:
+        config: Settings that have ``k`` and ``modality_weights``.
+    """
+    return Compose([ItemKNNGraph(config.k), MergeItemGraphs(config.modality_weights)])
+
+
+def merged_item_adjacency(data: HeteroData, *, self_neighbours: bool = False) -> Adjacency:
+    """Return the merged item graph ``[num_items, num_items]``.
 
     Args:
         data: The dataset with its item graphs, see :class:`~mentor_pyg.transforms.MergeItemGraphs`.
+        self_neighbours: Whether an item is its own first neighbour, see
+            :func:`self_neighbour_adjacency`; a merged graph of one's own is taken as it is.
     """
-    if is_recorded(data, SEMANTIC):
-        edge_index, edge_weight = self_neighbour_item_graph(data)
-    else:
-        edge_index, edge_weight = data[SEMANTIC].edge_index, data[SEMANTIC].edge_weight
-    return Adjacency.from_edge_index(edge_index, edge_weight, num_nodes=num_items(data))
+    if self_neighbours and is_recorded(data, SEMANTIC):
+        return self_neighbour_adjacency(data)
+    merged = data[SEMANTIC]
+    return Adjacency.from_edge_index(
+        merged.edge_index, merged.edge_weight, num_nodes=num_items(data)
+    )
 
 
-def self_neighbour_item_graph(data: HeteroData, eps: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Return the edges and weights of the merged item graph with self-edges.
+def self_neighbour_adjacency(data: HeteroData, eps: float = 0.0) -> Adjacency:
+    """Return what merging gives if items are neighbours of themselves ``[num_items, num_items]``.
 
     Every item is its own first neighbour, in the place of the least similar one, and rows are
     divided by their number of neighbours before they are merged.
@@ -43,9 +56,6 @@ def self_neighbour_item_graph(data: HeteroData, eps: float = 0.0) -> tuple[Tenso
     Args:
         data: The dataset with one nearest-neighbour graph per modality.
         eps: Added to the number of neighbours.
-
-    Returns:
-        The edges ``[2, num_edges]`` from neighbour to item and the weights ``[num_edges]``.
     """
     items = num_items(data)
     graphs, weights = {}, _merge_weights(data)
@@ -53,7 +63,8 @@ def self_neighbour_item_graph(data: HeteroData, eps: float = 0.0) -> tuple[Tenso
         store = data[knn_edge_type(modality)]
         edge_index, _ = with_self_neighbours(store.edge_index, store.edge_weight)
         graphs[modality] = (edge_index, normalize_rows(edge_index, items, eps))
-    return merge_item_graphs(graphs, weights, items)
+    edge_index, edge_weight = merge_item_graphs(graphs, weights, items)
+    return Adjacency.from_edge_index(edge_index, edge_weight, num_nodes=items)
 
 
 def _merge_weights(data: HeteroData) -> dict[Modality, float]:

@@ -13,6 +13,7 @@ from torch_geometric.transforms import BaseTransform
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Share
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, knn_graph
+from mentor_pyg.graph.interactions import joint_edges
 from mentor_pyg.models.base import GraphFeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
@@ -123,11 +124,10 @@ class LATTICE(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions with loops, and every modality's graph of raw features."""
-        user, item = data[INTERACTS].edge_index
-        item = item + self.num_users
+        edge_index = joint_edges(data[INTERACTS].edge_index, self.num_users)
         nodes = self.num_users + self.num_items
-        node = torch.arange(nodes, device=user.device)
-        joint = torch.stack([torch.cat([user, item, node]), torch.cat([item, user, node])])
+        loops = torch.arange(nodes, device=edge_index.device).expand(2, -1)
+        joint = torch.cat([edge_index, loops], dim=1)
         return {
             "interaction": Adjacency.normalized(joint, num_nodes=nodes, by="rows"),
             **{f"initial/{m}": similarity_adjacency(data, m) for m in self.sizes.channels},
@@ -142,8 +142,7 @@ class LATTICE(EmbeddingRecommender):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the views ``"fused"`` and ``"id"``, the latter without the item graph."""
-        x = self.ids
-        x = self.propagation(x, inputs.graphs["interaction"])
+        x = self.propagation(self.ids, inputs.graphs["interaction"])
         user, item = x.split([self.num_users, self.num_items])
         fused = item + unit_rows(self.item_graph_layers(inputs))
         return Representations({FUSED: user, ID: user}, {FUSED: fused, ID: item})

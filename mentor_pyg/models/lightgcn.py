@@ -56,7 +56,6 @@ class LightGCN(BPRMF):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the propagated tables as the fused view."""
-        x = self.ids
-        h = self.propagation(x, inputs.graphs["interaction"])
+        h = self.propagation(self.ids, inputs.graphs["interaction"])
         user, item = h.split([self.num_users, self.num_items])
         return Representations({FUSED: user}, {FUSED: item})

@@ -18,14 +18,13 @@ from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
-from mentor_pyg.models.mentor.item_graph import semantic_adjacency
+from mentor_pyg.models.item_graph import item_graph_transform, merged_item_adjacency
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.pruned_inputs import pruned_inputs
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation, ModalityProjection
 from mentor_pyg.ops import propagate, unit_rows
-from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
 __all__ = ["MENTORPlus", "MENTORPlusConfig"]
@@ -124,7 +123,7 @@ class MENTORPlus(EmbeddingRecommender):
         """Return what puts the item graphs into a dataset, where they are used."""
         if not config.item_graph_weight:
             return Compose([])
-        return Compose([ItemKNNGraph(config.k), MergeItemGraphs(config.modality_weights)])
+        return item_graph_transform(config)
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of all interactions and that of the items."""
@@ -132,7 +131,7 @@ class MENTORPlus(EmbeddingRecommender):
         graph = interaction_adjacency(edge_index, self.num_users, self.num_items)
         if not self.config.item_graph_weight:
             return {"interaction": graph}
-        return {"interaction": graph, "item": semantic_adjacency(data)}
+        return {"interaction": graph, "item": merged_item_adjacency(data)}
 
     def resample(self, inputs: Inputs, epoch: int, generator: torch.Generator) -> Inputs:
         """Return the inputs with the graph of the interactions that the epoch keeps."""

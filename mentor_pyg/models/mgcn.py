@@ -7,20 +7,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.base import GraphFeatureConfig
-from mentor_pyg.models.batch_contrast import batch_contrast
+from mentor_pyg.models.behaviour import PurifiedRecommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.embeddings import EmbeddingRecommender
-from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
+from mentor_pyg.models.modalities import similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
-from mentor_pyg.nn import BehaviourAwareFusion, LayeredPropagation, PurifiedViews
-from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality
 
 __all__ = ["MGCN", "MGCNConfig"]
@@ -48,7 +44,7 @@ class MGCNConfig(GraphFeatureConfig):
 
 
 @register
-class MGCN(EmbeddingRecommender):
+class MGCN(PurifiedRecommender):
     r"""Modalities purified by behaviour, spread over item graphs, and fused by behaviour.
 
     From `"Multi-View Graph Convolutional Network for Multimedia Recommendation"
@@ -96,47 +92,12 @@ class MGCN(EmbeddingRecommender):
 
     def __init__(self, sizes: Sizes, config: MGCNConfig | None = None) -> None:
         super().__init__(sizes, config)
-        check_modalities(self)
-        dim = self.config.embedding_dim
-        self.views = PurifiedViews(
-            sizes.channels, dim, self.config.num_item_layers, self.config.backend
-        )
-        self.fusion = BehaviourAwareFusion(sizes.channels, dim)
-        self.propagation = LayeredPropagation(
-            self.config.num_layers, layer_readout="mean", backend=self.config.backend
-        )
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
-        super().reset_parameters()
-        self.views.reset_parameters()
-        self.fusion.reset_parameters()
-
-    @classmethod
-    def transform(cls, config: MGCNConfig) -> BaseTransform:
-        """Return what puts the nearest neighbours of every modality into a dataset."""
-        return ItemKNNGraph(config.k)
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions, their block from items to users, and a graph per modality."""
-        edge_index = data[INTERACTS].edge_index
-        users, items = self.num_users, self.num_items
-        return {
-            "interaction": interaction_adjacency(edge_index, users, items),
-            "user": Adjacency.normalized(edge_index.flip(0), num_nodes=(items, users)),
-            **{f"item/{m}": similarity_adjacency(data, m) for m in self.sizes.channels},
-        }
-
-    def represent(self, inputs: Inputs) -> Representations:
-        """Return the views ``"fused"``, ``"id"`` (behaviour) and every modality."""
-        behaviour, views = self.behaviour(inputs), self.modality_views(inputs)
-        nodes = {
-            FUSED: behaviour + self.fusion(views, behaviour),
-            ID: behaviour,
-            **dict(zip(self.sizes.channels, views, strict=True)),
-        }
-        return Representations.from_nodes(nodes, self.num_users)
+        items = {f"item/{m}": similarity_adjacency(data, m) for m in self.sizes.channels}
+        return {**super().graphs(data), **items}
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Return the ranking loss, ``bpr`` or ``softmax``, ``contrast`` and ``reg``."""
@@ -152,23 +113,3 @@ class MGCN(EmbeddingRecommender):
             "contrast": contrast,
             "reg": config.reg_weight * penalty,
         }
-
-    def behaviour(self, inputs: Inputs) -> Tensor:
-        """Return the ids of users and items propagated ``[num_users + num_items, d]``."""
-        out: Tensor = self.propagation(self.ids, inputs.graphs["interaction"])
-        return out
-
-    def modality_views(self, inputs: Inputs) -> Tensor:
-        """Return every modality's users and items ``[modalities, num_users + num_items, d]``."""
-        graphs = inputs.graphs
-        items = {m: graphs[f"item/{m}"] for m in self.sizes.channels}
-        views: Tensor = self.views(
-            self.item_embedding, inputs.features, inputs.present, items, graphs["user"]
-        )
-        return views
-
-    def contrast_loss(self, side: Tensor, behaviour: Tensor, batch: Batch) -> Tensor:
-        """Return InfoNCE between modalities and behaviour, users and positive items of a batch."""
-        sizes = [self.num_users, self.num_items]
-        a, b = side.split(sizes), behaviour.split(sizes)
-        return batch_contrast(a, b, batch, self.config.temperature, self.config.precision)

@@ -15,6 +15,7 @@ from torch_geometric.nn.inits import reset
 from mentor_pyg.config import AtLeastOne, AtLeastZero
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency
+from mentor_pyg.graph.interactions import joint_edges
 from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
@@ -164,9 +165,7 @@ class MMGCN(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions, in both directions, as averages over neighbours."""
-        user, item = data[INTERACTS].edge_index
-        item = item + self.num_users
-        joint = torch.stack([torch.cat([user, item]), torch.cat([item, user])])
+        joint = joint_edges(data[INTERACTS].edge_index, self.num_users)
         nodes = self.num_users + self.num_items
         return {"interaction": Adjacency.normalized(joint, num_nodes=nodes, by="rows")}
 

@@ -185,8 +185,7 @@ class MMHCL(EmbeddingRecommender):
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the views ``"fused"``, ``"id"`` (interactions) and ``"hypergraph"``."""
-        behaviour = self.ids
-        behaviour = self.propagation(behaviour, inputs.graphs["interaction"])
+        behaviour = self.propagation(self.ids, inputs.graphs["interaction"])
         hypergraph = torch.cat([self.user_layers(inputs), self.item_layers(inputs)])
         fused = behaviour + unit_rows(hypergraph)
         nodes = {FUSED: fused, ID: behaviour, "hypergraph": hypergraph}

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform, Compose
+from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
 from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
@@ -19,7 +19,7 @@ from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import FeatureConfig, Recommender
 from mentor_pyg.models.batch_contrast import batch_users
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.item_graph import merged_item_adjacency
+from mentor_pyg.models.item_graph import item_graph_transform, merged_item_adjacency
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.principal_graph import principal_adjacency
 from mentor_pyg.models.pruned_inputs import pruned_inputs
@@ -27,7 +27,6 @@ from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import LayeredPropagation
 from mentor_pyg.ops import propagate, unit_rows
-from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
 __all__ = ["PGL", "PGLConfig"]
@@ -161,14 +160,14 @@ class PGL(Recommender):
     @classmethod
     def transform(cls, config: PGLConfig) -> BaseTransform:
         """Return what puts the item graphs into a dataset."""
-        return Compose([ItemKNNGraph(config.k), MergeItemGraphs(config.modality_weights)])
+        return item_graph_transform(config)
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of all interactions, that of the items, and the global one if asked."""
         config, edge_index = self.config, data[INTERACTS].edge_index
         graphs = {
             "interaction": interaction_adjacency(edge_index, self.num_users, self.num_items),
-            "item": merged_item_adjacency(data),
+            "item": merged_item_adjacency(data, self_neighbours=True),
         }
         if config.extraction == "global":
             counts = config.num_singular, config.num_principal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,20 +72,27 @@ def as_ranked(reps: Representations, config: RankingConfig) -> Representations:
     return Representations({**reps.user, **user}, {**reps.item, **item})
 
 
-def batch_penalty(user: Tensor, item: Tensor, batch: Batch, config: RankingConfig) -> Tensor:
+def batch_penalty(
+    user: Tensor | Sequence[Tensor],
+    item: Tensor | Sequence[Tensor],
+    batch: Batch,
+    config: RankingConfig,
+) -> Tensor:
     """Return half the squared length of the batch's rows, averaged over the batch.
 
     Negatives count where the ranking loss looks at them.
 
     Args:
-        user: A row for every user ``[num_users, d]``.
-        item: A row for every item ``[num_items, d]``.
+        user: A row for every user ``[num_users, d]``, or parts of it in several tables.
+        item: A row for every item ``[num_items, d]``, or parts of it in several tables.
         batch: The batch.
         config: The model's settings.
     """
-    rows = [F.embedding(batch.user, user), F.embedding(batch.pos_item, item)]
+    users, items = ([x] if isinstance(x, Tensor) else x for x in (user, item))
+    rows = [F.embedding(batch.user, table) for table in users]
+    rows += [F.embedding(batch.pos_item, table) for table in items]
     if config.ranking_loss == "bpr":
-        rows.append(F.embedding(batch.neg_item, item))
+        rows += [F.embedding(batch.neg_item, table) for table in items]
     total = torch.stack([row.square().sum() for row in rows]).sum()
     return total / (2 * batch.user.numel())
 

@@ -9,21 +9,17 @@ from functools import reduce
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency, pool_item_graphs
+from mentor_pyg.data import FUSED, ID, Batch, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency, pool_item_graphs
 from mentor_pyg.models.base import FeatureConfig
-from mentor_pyg.models.batch_contrast import batch_contrast
+from mentor_pyg.models.behaviour import BehaviourRecommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.embeddings import EmbeddingRecommender
-from mentor_pyg.models.modalities import check_modalities, similarity_adjacency
+from mentor_pyg.models.modalities import similarity_adjacency
 from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
-from mentor_pyg.nn import LayeredPropagation
 from mentor_pyg.ops import propagate, sum_of_products
-from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality, View
 
 __all__ = ["SMORE", "SMOREConfig"]
@@ -54,7 +50,7 @@ class SMOREConfig(FeatureConfig):
 
 
 @register
-class SMORE(EmbeddingRecommender):
+class SMORE(BehaviourRecommender):
     r"""Modalities filtered and fused as spectra, and weighed by what behaviour prefers.
 
     From `"Spectrum-based Modality Representation Fusion Graph Convolutional Network for Multimodal
@@ -113,9 +109,7 @@ class SMORE(EmbeddingRecommender):
 
     def __init__(self, sizes: Sizes, config: SMOREConfig | None = None) -> None:
         super().__init__(sizes, config)
-        check_modalities(self)
-        config, dim = self.config, self.config.embedding_dim
-        views = self.views
+        views, dim = self.views, self.config.embedding_dim
         self.projections = nn.ModuleDict({m: nn.Linear(c, dim) for m, c in sizes.channels.items()})
         # Real and imaginary parts of every view's filter.
         self.filters = nn.Parameter(torch.empty(len(views), dim // 2 + 1, 2))
@@ -127,9 +121,6 @@ class SMORE(EmbeddingRecommender):
             }
         )
         self.preferences = nn.ModuleDict({v: nn.Linear(dim, dim) for v in views})
-        self.propagation = LayeredPropagation(
-            config.num_layers, layer_readout="mean", backend=config.backend
-        )
         self.reset_parameters()
 
     @property
@@ -145,22 +136,12 @@ class SMORE(EmbeddingRecommender):
             if isinstance(module, nn.Linear):
                 module.reset_parameters()
 
-    @classmethod
-    def transform(cls, config: SMOREConfig) -> BaseTransform:
-        """Return what puts the nearest neighbours of every modality into a dataset."""
-        return ItemKNNGraph(config.k)
-
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions, their block from items to users, and a graph per view."""
-        edge_index = data[INTERACTS].edge_index
-        users, items = self.num_users, self.num_items
         graphs = {m: similarity_adjacency(data, m) for m in self.sizes.channels}
         graphs[FUSED] = pool_item_graphs(graphs.values())
-        return {
-            "interaction": interaction_adjacency(edge_index, users, items),
-            "user": Adjacency.normalized(edge_index.flip(0), num_nodes=(items, users)),
-            **{f"item/{view}": graph for view, graph in graphs.items()},
-        }
+        items = {f"item/{view}": graph for view, graph in graphs.items()}
+        return {**super().graphs(data), **items}
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the views ``"fused"``, ``"id"`` (behaviour) and every modality."""
@@ -175,20 +156,13 @@ class SMORE(EmbeddingRecommender):
         reps = Representations.from_nodes({FUSED: behaviour + side}, self.num_users)
         contrast = side.new_zeros(())
         if config.contrast_weight:
-            sizes = [self.num_users, self.num_items]
-            a, b = side.split(sizes), behaviour.split(sizes)
-            contrast = batch_contrast(a, b, batch, config.temperature, config.precision)
+            contrast = config.contrast_weight * self.contrast_loss(side, behaviour, batch)
         penalty = batch_penalty(reps.user[FUSED], reps.item[FUSED], batch, config)
         return {
             **ranking_terms(reps, batch, config),
-            "contrast": config.contrast_weight * contrast,
+            "contrast": contrast,
             "reg": config.reg_weight * penalty,
         }
-
-    def behaviour(self, inputs: Inputs) -> Tensor:
-        """Return the ids of users and items propagated ``[num_users + num_items, d]``."""
-        out: Tensor = self.propagation(self.ids, inputs.graphs["interaction"])
-        return out
 
     def item_graph_views(self, inputs: Inputs) -> dict[View, Tensor]:
         """Return every view's users and items ``[num_users + num_items, d]``; here fused is f."""

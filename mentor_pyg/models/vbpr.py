@@ -14,7 +14,7 @@ from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
-from mentor_pyg.models.ranking import ranking_terms
+from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import ModalityProjection
 
@@ -142,19 +142,10 @@ class VBPR(EmbeddingRecommender):
         return {**ranking_terms(self.represent(inputs), batch, self.config), "reg": reg}
 
     def embedding_penalty(self, batch: Batch) -> Tensor:
-        """Return half the squared length of the batch's factors and biases, averaged over it.
-
-        Negatives count where the ranking loss looks at them.
-        """
-        items = [batch.pos_item]
-        if self.config.ranking_loss == "bpr":
-            items.append(batch.neg_item)
-        of_users = [self.user_embedding, self.user_feature_embedding]
-        of_items = [t for t in (self.item_embedding, self.item_bias) if t is not None]
-        rows = [F.embedding(batch.user, table) for table in of_users]
-        rows += [F.embedding(item, table) for item in items for table in of_items]
-        total = torch.stack([row.square().sum() for row in rows]).sum()
-        return total / (2 * batch.user.numel())
+        """Return half the squared length of the batch's factors and biases, averaged over it."""
+        users = [self.user_embedding, self.user_feature_embedding]
+        items = [t for t in (self.item_embedding, self.item_bias) if t is not None]
+        return batch_penalty(users, items, batch, self.config)
 
     def projection_penalty(self) -> Tensor:
         """Return half the squared length of what features are multiplied by."""

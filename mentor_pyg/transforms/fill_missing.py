@@ -19,6 +19,7 @@ from mentor_pyg.data import (
     presence,
     presence_key,
 )
+from mentor_pyg.graph.interactions import joint_edges
 from mentor_pyg.transforms.item_knn_graph import drop_knn_graph
 from mentor_pyg.transforms.merge_item_graphs import drop_merged_graph
 
@@ -91,8 +92,7 @@ class FillMissing(BaseTransform):
     def _propagated(self, data: HeteroData, x: Tensor, has: Tensor) -> Tensor:
         """Return the features of all items ``[num_items, channels]``, zeros where none arrived."""
         users = num_users(data)
-        user, item = edge_label_index(data, "train")
-        edge_index = torch.stack([torch.cat([user, item + users]), torch.cat([item + users, user])])
+        edge_index = joint_edges(edge_label_index(data, "train"), users)
         missing = torch.cat([has.new_ones(users), ~has])
         nodes = Data(x=torch.cat([x.new_zeros(users, x.size(1)), x]), edge_index=edge_index)
         mask = missing.unsqueeze(1).expand(-1, x.size(1))

@@ -1,9 +1,15 @@
 import torch
 
 from mentor_pyg.graph import interaction_adjacency
+from mentor_pyg.graph.interactions import joint_edges
 from mentor_pyg.ops import propagate
 
 USERS, ITEMS = 6, 12
+
+
+def test_joint_edges_go_to_items_and_back() -> None:
+    edges = joint_edges(torch.tensor([[0, 4, 1], [3, 0, 3]]), USERS)
+    assert edges.tolist() == [[0, 4, 1, 9, 6, 9], [9, 6, 9, 0, 4, 1]]
 
 
 def test_is_the_normalised_joint_matrix() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from mentor_pyg.data import INTERACTS, REV_INTERACTS, Inputs
 from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.models import Draws, Recommender
+from mentor_pyg.models.behaviour import PurifiedRecommender
 from mentor_pyg.models.user_graph import drawn_multiplicity
 from mentor_pyg.sampling import Batch
 
@@ -225,6 +227,57 @@ def product(graph: Sparse, x: Matrix) -> Matrix:
     for (i, j), weight in graph.items():
         out[i] += weight * x[j]
     return out
+
+
+def over_item_graph(graph: Sparse, x: Matrix, present: list[bool], num_layers: int) -> Matrix:
+    """Return the rows of the items that are present after layers over their graph."""
+    x = x * np.array(present)[:, None]
+    for _ in range(num_layers):
+        x = product(graph, x)
+    return x
+
+
+def heard_by_users(items: Matrix) -> Matrix:
+    """Return what users hear from their items, over the roots of the degrees of both."""
+    user_degree, item_degree = degrees()
+    out = np.zeros((USERS, items.shape[1]))
+    for u, i in EDGES:
+        out[u] += items[i] / math.sqrt(user_degree[u] * item_degree[i])
+    return out
+
+
+def purified_items(model: PurifiedRecommender, data: HeteroData, modality: str) -> Matrix:
+    """Return the item ids gated by a modality's features, after all layers over its graph."""
+    config, x, present = model.config, numbers(data["item"][f"x_{modality}"]), has(data, modality)
+    gate = linear(model.views.gates[modality], linear(model.views.projections[modality], x))
+    graph = by_row_sums(nearest(x, present, config.k))
+    gated = numbers(model.item_embedding) * sigmoid(gate)
+    return over_item_graph(graph, gated, present, config.num_item_layers)
+
+
+def fused_by_behaviour(model: PurifiedRecommender, nodes: Mapping[str, Matrix]) -> Matrix:
+    """Return what the modalities add to behaviour, which is under "id", node by node."""
+    modalities, side = list(model.sizes.channels), np.zeros_like(nodes["id"])
+    for n in range(USERS + ITEMS):
+        views = {m: nodes[m][n] for m in modalities if nodes[m][n].any()}
+        if not views:
+            continue
+        query = numbers(model.fusion.query[2].weight)[0]
+        score = {m: query @ np.tanh(linear(model.fusion.query[0], v)) for m, v in views.items()}
+        total = sum(math.exp(s) for s in score.values())
+        shared = sum(math.exp(score[m]) / total * view for m, view in views.items())
+        side[n] = shared
+        for m, view in views.items():
+            gate = sigmoid(linear(model.fusion.preferences[m], nodes["id"][n]))
+            side[n] += gate * (view - shared)
+        side[n] /= len(modalities) + 1
+    return side
+
+
+def side_contrast(nodes: Mapping[str, Matrix], users: Any, temperature: float) -> float:
+    """Return InfoNCE of what modalities add against ids, of users and the positive items."""
+    rows = (users, BATCH.pos_item.numpy() + USERS)
+    return sum(info_nce(nodes["side"][r], nodes["id"][r], temperature) for r in rows)
 
 
 def bpr(user: Matrix, item: Matrix, batch: Batch) -> float:

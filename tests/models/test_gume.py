@@ -18,17 +18,16 @@ from tests.models.dense import (
     Matrix,
     assert_slopes,
     bpr,
-    by_row_sums,
     doubled,
+    fused_by_behaviour,
     gappy_data,
     half_squares,
     has,
     info_nce,
-    linear,
     nearest,
     numbers,
-    product,
-    sigmoid,
+    purified_items,
+    side_contrast,
     unit,
 )
 
@@ -78,37 +77,16 @@ def layers_mean(graph: Matrix, x: Matrix, num_layers: int) -> Matrix:
 def reference(model: GUME, data: HeteroData) -> dict[str, Matrix]:
     """Return users, then items, of every view, of "side", what the modalities add, and more."""
     config, modalities = model.config, list(model.sizes.channels)
-    ids = numbers(model.item_embedding)
     graph = joint_graph(common_neighbours(data, modalities, config.k))
-    x = np.concatenate([numbers(model.user_embedding), ids])
+    x = np.concatenate([numbers(model.user_embedding), numbers(model.item_embedding)])
     nodes = {"id": layers_mean(graph, x, config.num_layers)}
-    for modality in modalities:
-        raw, present = numbers(data["item"][f"x_{modality}"]), has(data, modality)
-        hidden = linear(model.views.projections[modality], raw)
-        view = ids * sigmoid(linear(model.views.gates[modality], hidden))
-        view[[i for i in range(ITEMS) if not present[i]]] = 0
-        similar = by_row_sums(nearest(raw, present, config.k))
-        for _ in range(config.num_item_layers):
-            view = product(similar, view)
-        nodes[modality] = np.concatenate([graph[:USERS, USERS:] @ view, view])
-    side, items = np.zeros_like(x), np.zeros((ITEMS, config.embedding_dim))
-    for n in range(NODES):
-        held = [m for m in modalities if nodes[m][n].any()]
-        if not held:
-            continue
-        views = {m: nodes[m][n] for m in held}
-        query = numbers(model.fusion.query[2].weight)[0]
-        score = {m: query @ np.tanh(linear(model.fusion.query[0], v)) for m, v in views.items()}
-        total = sum(math.exp(s) for s in score.values())
-        shared = sum(math.exp(score[m]) / total * views[m] for m in held)
-        side[n] = shared
-        for m in held:
-            gate = sigmoid(linear(model.fusion.preferences[m], nodes["id"][n]))
-            side[n] += gate * (views[m] - shared)
-        side[n] /= len(modalities) + 1
-        if n >= USERS:
-            items[n - USERS] = sum(views.values()) / len(held)
-    extended = np.concatenate([numbers(model.extended_user), items])
+    views = {m: purified_items(model, data, m) for m in modalities}
+    for modality, items in views.items():
+        nodes[modality] = np.concatenate([graph[:USERS, USERS:] @ items, items])
+    side = fused_by_behaviour(model, nodes)
+    held = sum(items.any(axis=1, keepdims=True).astype(int) for items in views.values())
+    means = sum(views.values()) / np.maximum(held, 1)
+    extended = np.concatenate([numbers(model.extended_user), means])
     extended = layers_mean(graph, extended, config.num_layers)
     return {**nodes, "side": side, "fused": nodes["id"] + side, "extended": extended}
 
@@ -148,10 +126,7 @@ def expected_terms(
     for name, x in rows.items():
         a, b = (noisy(x, recorded[f"noise/{name}/{view}"]) for view in "ab")
         user_contrast += info_nce(a, b, config.user_temperature)
-    contrast = sum(
-        info_nce(expected["side"][n], expected["id"][n], config.temperature)
-        for n in (users, positive)
-    )
+    contrast = side_contrast(expected, users, config.temperature)
     squares = sum(float(x @ x) for x in expected["extended"][positive])
     return {
         "bpr": bpr(user, item, BATCH),

@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import numpy as np
@@ -8,26 +7,23 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, UserBatch
 from mentor_pyg.models import MGCN, MGCNConfig
+from mentor_pyg.models.behaviour import BehaviourRecommender
 from tests.models.dense import (
     BATCH,
     BOTH,
-    EDGES,
     ITEMS,
     USERS,
     Matrix,
     bpr,
-    by_row_sums,
-    degrees,
+    fused_by_behaviour,
     gappy_data,
     half_squares,
-    has,
+    heard_by_users,
     info_nce,
     light_gcn,
-    linear,
-    nearest,
     numbers,
-    product,
-    sigmoid,
+    purified_items,
+    side_contrast,
 )
 
 SETTINGS: dict[str, Any] = {"embedding_dim": 4, "k": 4}
@@ -35,40 +31,12 @@ SETTINGS: dict[str, Any] = {"embedding_dim": 4, "k": 4}
 
 def reference(model: MGCN, data: HeteroData) -> dict[str, Matrix]:
     """Return users, then items, of every view, and "side", what the modalities add."""
-    config, modalities = model.config, list(model.sizes.channels)
-    ids = numbers(model.item_embedding)
-    user, item = light_gcn(numbers(model.user_embedding), ids, config.num_layers)
-    nodes = {"id": np.concatenate([user, item])}
-    user_degree, item_degree = degrees()
-    for modality in modalities:
-        x, present = numbers(data["item"][f"x_{modality}"]), has(data, modality)
-        hidden = linear(model.views.projections[modality], x)
-        view = ids * sigmoid(linear(model.views.gates[modality], hidden))
-        view[[i for i in range(ITEMS) if not present[i]]] = 0
-        graph = by_row_sums(nearest(x, present, config.k))
-        for _ in range(config.num_item_layers):
-            view = product(graph, view)
-        of_users = np.zeros((USERS, config.embedding_dim))
-        for u, i in EDGES:
-            of_users[u] += view[i] / math.sqrt(user_degree[u] * item_degree[i])
-        nodes[modality] = np.concatenate([of_users, view])
-    side = np.zeros_like(nodes["id"])
-    for n in range(USERS + ITEMS):
-        held = [m for m in modalities if nodes[m][n].any()]
-        if not held:
-            continue
-        views = {m: nodes[m][n] for m in held}
-        query = numbers(model.fusion.query[2].weight)[0]
-        score = {
-            m: query @ np.tanh(linear(model.fusion.query[0], view)) for m, view in views.items()
-        }
-        total = sum(math.exp(s) for s in score.values())
-        shared = sum(math.exp(score[m]) / total * views[m] for m in held)
-        side[n] = shared
-        for m in held:
-            gate = sigmoid(linear(model.fusion.preferences[m], nodes["id"][n]))
-            side[n] += gate * (views[m] - shared)
-        side[n] /= len(modalities) + 1
+    tables = numbers(model.user_embedding), numbers(model.item_embedding)
+    nodes = {"id": np.concatenate(light_gcn(*tables, model.config.num_layers))}
+    for modality in model.sizes.channels:
+        items = purified_items(model, data, modality)
+        nodes[modality] = np.concatenate([heard_by_users(items), items])
+    side = fused_by_behaviour(model, nodes)
     return {**nodes, "side": side, "fused": nodes["id"] + side}
 
 
@@ -91,10 +59,7 @@ def test_terms_equal_loops(modalities: tuple[str, ...]) -> None:
     model = MGCN.from_data(data, config)
     expected = reference(model, data)
     user, item = np.split(expected["fused"], [USERS])
-    contrast = sum(
-        info_nce(expected["side"][rows], expected["id"][rows], 0.4)
-        for rows in (BATCH.user.numpy(), BATCH.pos_item.numpy() + USERS)
-    )
+    contrast = side_contrast(expected, BATCH.user.numpy(), 0.4)
     terms = {name: term.item() for name, term in model.loss(data, *BATCH).items()}
     assert terms == pytest.approx(
         {
@@ -137,7 +102,7 @@ def test_gradients_are_finite_where_views_are_empty() -> None:
 def test_without_contrast_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     data = gappy_data(*BOTH)
     model = MGCN.from_data(data, MGCNConfig(contrast_weight=0, ranking_loss="softmax", k=3))
-    monkeypatch.delattr(MGCN, "contrast_loss")
+    monkeypatch.delattr(BehaviourRecommender, "contrast_loss")
     terms = model.loss(data, *BATCH)
     assert list(terms) == ["softmax", "contrast", "reg"]
     assert terms["contrast"] == 0

@@ -9,10 +9,10 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import UserBatch
 from mentor_pyg.models import SMORE, Draws, SMOREConfig
+from mentor_pyg.models.behaviour import BehaviourRecommender
 from tests.models.dense import (
     BATCH,
     BOTH,
-    EDGES,
     ITEMS,
     USERS,
     Matrix,
@@ -20,16 +20,16 @@ from tests.models.dense import (
     Spy,
     bpr,
     by_row_sums,
-    degrees,
     gappy_data,
     half_squares,
     has,
-    info_nce,
+    heard_by_users,
     light_gcn,
     linear,
     nearest,
     numbers,
-    product,
+    over_item_graph,
+    side_contrast,
     sigmoid,
 )
 
@@ -83,8 +83,8 @@ def reference(
     """Return users, then items, of every view, "f", and "side", what the modalities add."""
     config, modalities = model.config, list(model.sizes.channels)
     ids = numbers(model.item_embedding)
-    user, item = light_gcn(numbers(model.user_embedding), ids, config.num_layers)
-    nodes = {"id": np.concatenate([user, item])}
+    tables = numbers(model.user_embedding), ids
+    nodes = {"id": np.concatenate(light_gcn(*tables, config.num_layers))}
     graphs: dict[str, Sparse] = {}
     pooled: Sparse = {}
     for m in modalities:
@@ -96,16 +96,11 @@ def reference(
     graphs["fused"] = pooled
     present = {m: has(data, m) for m in modalities}
     present["fused"] = [any(present[m][i] for m in modalities) for i in range(ITEMS)]
-    user_degree, item_degree = degrees()
     for view, rows in filtered(model, data).items():
-        items = ids * sigmoid(linear(model.gates[view], rows))
-        items[[i for i in range(ITEMS) if not present[view][i]]] = 0
-        for _ in range(config.num_item_layers):
-            items = product(graphs[view], items)
-        users = np.zeros((USERS, config.embedding_dim))
-        for u, i in EDGES:
-            users[u] += items[i] / math.sqrt(user_degree[u] * item_degree[i])
-        nodes["f" if view == "fused" else view] = np.concatenate([users, items])
+        gated = ids * sigmoid(linear(model.gates[view], rows))
+        items = over_item_graph(graphs[view], gated, present[view], config.num_item_layers)
+        name = "f" if view == "fused" else view
+        nodes[name] = np.concatenate([heard_by_users(items), items])
     side = np.zeros_like(nodes["id"])
     for n in range(USERS + ITEMS):
         for view in (*modalities, "fused"):
@@ -124,10 +119,7 @@ def reference(
 def expected_terms(model: SMORE, nodes: dict[str, Matrix]) -> dict[str, float]:
     config = model.config
     user, item = np.split(nodes["fused"], [USERS])
-    contrast = sum(
-        info_nce(nodes["side"][rows], nodes["id"][rows], config.temperature)
-        for rows in (BATCH.user.numpy(), BATCH.pos_item.numpy() + USERS)
-    )
+    contrast = side_contrast(nodes, BATCH.user.numpy(), config.temperature)
     return {
         "bpr": bpr(user, item, BATCH),
         "contrast": config.contrast_weight * contrast,
@@ -184,10 +176,7 @@ def test_users_of_a_user_batch_are_contrasted_once() -> None:
     model = SMORE.from_data(data, SMOREConfig(**SETTINGS, contrast_weight=1.0))
     nodes = reference(model, data)
     terms = model.terms(model.prepare(data), UserBatch(*BATCH), Draws())
-    expected = sum(
-        info_nce(nodes["side"][rows], nodes["id"][rows], 0.2)
-        for rows in ([0, 2, 5, 6], BATCH.pos_item.numpy() + USERS)
-    )
+    expected = side_contrast(nodes, [0, 2, 5, 6], 0.2)
     assert terms["contrast"].item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -242,7 +231,7 @@ def test_gradients_are_finite_where_views_are_empty() -> None:
 def test_without_contrast_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     data = gappy_data(*BOTH)
     model = SMORE.from_data(data, SMOREConfig(contrast_weight=0, ranking_loss="softmax", k=3))
-    monkeypatch.delattr("mentor_pyg.models.smore.batch_contrast")
+    monkeypatch.delattr(BehaviourRecommender, "contrast_loss")
     terms = model.loss(data, *BATCH)
     assert list(terms) == ["softmax", "contrast", "reg"]
     assert terms["contrast"] == 0

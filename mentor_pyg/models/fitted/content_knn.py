@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform, Compose
+from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Config
-from mentor_pyg.data import Inputs, Scorer
+from mentor_pyg.data import Inputs
 from mentor_pyg.graph import Adjacency
-from mentor_pyg.models.fitted.base import FittedModel
 from mentor_pyg.models.fitted.sparse import (
-    ProductScores,
-    interaction_matrix,
+    SparseModel,
     scipy_package,
-    sparse_buffers,
-    sparse_matrix,
-    sparse_shapes,
 )
-from mentor_pyg.models.mentor.item_graph import semantic_adjacency
+from mentor_pyg.models.item_graph import item_graph_transform, merged_item_adjacency
 from mentor_pyg.models.registry import register
-from mentor_pyg.transforms import ItemKNNGraph, MergeItemGraphs
 from mentor_pyg.typing import Modality
 
 __all__ = ["ContentKNN", "ContentKNNConfig"]
@@ -41,7 +35,7 @@ class ContentKNNConfig(Config):
 
 
 @register
-class ContentKNN(FittedModel):
+class ContentKNN(SparseModel):
     r"""Every item of a user speaks for the items that resemble it.
 
     .. math::
@@ -60,25 +54,16 @@ class ContentKNN(FittedModel):
     @classmethod
     def transform(cls, config: ContentKNNConfig) -> BaseTransform:
         """Return what puts the merged item graph into a dataset."""
-        return Compose([ItemKNNGraph(config.k), MergeItemGraphs(config.modality_weights)])
+        return item_graph_transform(config)
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the merged item graph."""
-        return {"item": semantic_adjacency(data)}
+        return {"item": merged_item_adjacency(data)}
 
-    def solve(self, inputs: Inputs) -> dict[str, Tensor]:
+    def matrix(self, inputs: Inputs) -> Any:
         """Return whom every item speaks for ``[num_items, num_items]``."""
         graph = inputs.graphs["item"]
         parts = tuple(part.cpu().numpy() for part in (graph.weight, graph.col, graph.rowptr))
         shape = (self.num_items, self.num_items)
         matrix = scipy_package().sparse.csr_array(parts, shape=shape)
-        return sparse_buffers("nearest", matrix.T.tocsr())
-
-    def state_shapes(self) -> dict[str, tuple[int | None, ...]]:
-        """Return the shapes of the matrix's parts."""
-        return sparse_shapes("nearest", self.num_items)
-
-    def fitted_scorer(self, inputs: Inputs) -> Scorer:
-        """Return the product of the interactions and the matrix."""
-        nearest = sparse_matrix("nearest", self.state_dict(), self.num_items)
-        return ProductScores(interaction_matrix(inputs), nearest, inputs.device)
+        return matrix.T.tocsr()

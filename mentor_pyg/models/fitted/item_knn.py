@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
-
-from mentor_pyg.data import Inputs, Scorer
-from mentor_pyg.models.fitted.base import FittedModel
+from mentor_pyg.data import Inputs
 from mentor_pyg.models.fitted.neighbours import NeighbourConfig, cosine_neighbours
 from mentor_pyg.models.fitted.sparse import (
-    ProductScores,
+    SparseModel,
     interaction_matrix,
-    sparse_buffers,
-    sparse_matrix,
-    sparse_shapes,
 )
 from mentor_pyg.models.registry import register
 
@@ -27,7 +22,7 @@ class ItemKNNConfig(NeighbourConfig):
 
 
 @register
-class ItemKNN(FittedModel):
+class ItemKNN(SparseModel):
     r"""Every item of a user speaks for its nearest items.
 
     From `"Item-Based Top-N Recommendation Algorithms" <https://doi.org/10.1145/963770.963776>`_,
@@ -44,16 +39,6 @@ class ItemKNN(FittedModel):
     Config = ItemKNNConfig
     config: ItemKNNConfig
 
-    def solve(self, inputs: Inputs) -> dict[str, Tensor]:
+    def matrix(self, inputs: Inputs) -> Any:
         """Return every item's nearest items ``[num_items, num_items]``."""
-        nearest = cosine_neighbours(interaction_matrix(inputs).T, self.config)
-        return sparse_buffers("nearest", nearest)
-
-    def state_shapes(self) -> dict[str, tuple[int | None, ...]]:
-        """Return the shapes of the matrix's parts."""
-        return sparse_shapes("nearest", self.num_items)
-
-    def fitted_scorer(self, inputs: Inputs) -> Scorer:
-        """Return the product of the interactions and the matrix."""
-        nearest = sparse_matrix("nearest", self.state_dict(), self.num_items)
-        return ProductScores(interaction_matrix(inputs), nearest, inputs.device)
+        return cosine_neighbours(interaction_matrix(inputs).T, self.config)

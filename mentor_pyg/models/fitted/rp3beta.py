@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero
-from mentor_pyg.data import Inputs, Scorer
+from mentor_pyg.data import Inputs
 from mentor_pyg.models.fitted.smoothing import SmoothedModel, SmoothingConfig
 from mentor_pyg.models.fitted.sparse import (
-    ProductScores,
+    SparseModel,
     interaction_matrix,
-    sparse_buffers,
-    sparse_matrix,
-    sparse_shapes,
     top_products,
 )
 from mentor_pyg.models.registry import register
@@ -36,7 +33,7 @@ class RP3BetaConfig(SmoothingConfig):
 
 
 @register
-class RP3Beta(SmoothedModel):
+class RP3Beta(SmoothedModel, SparseModel):
     r"""Random walks of three steps, from a user over items and users to items.
 
     From `"Updatable, Accurate, Diverse, and Scalable Recommendations for Interactive
@@ -56,21 +53,13 @@ class RP3Beta(SmoothedModel):
     name = "rp3beta"
     Config = RP3BetaConfig
     config: RP3BetaConfig
+    matrix_name = "weight"
 
-    def solve(self, inputs: Inputs) -> dict[str, Tensor]:
+    def matrix(self, inputs: Inputs) -> Any:
         """Return the weights ``[num_items, num_items]``."""
         x = interaction_matrix(inputs)
         of_user, of_item = (np.maximum(x.sum(axis=axis), 1) for axis in (1, 0))
         alpha, beta = self.config.alpha, self.config.beta
         to_users = x.T.multiply(of_item[:, None] ** -alpha).tocsr()
         to_items = x.multiply(of_user[:, None] ** -alpha).multiply(of_item**-beta).tocsr()
-        return sparse_buffers("weight", top_products(to_users, to_items, self.config.k))
-
-    def state_shapes(self) -> dict[str, tuple[int | None, ...]]:
-        """Return the shapes of the matrix's parts."""
-        return sparse_shapes("weight", self.num_items)
-
-    def fitted_scorer(self, inputs: Inputs) -> Scorer:
-        """Return the product of the interactions and the weights."""
-        weight = sparse_matrix("weight", self.state_dict(), self.num_items)
-        return ProductScores(interaction_matrix(inputs), weight, inputs.device)
+        return top_products(to_users, to_items, self.config.k)

@@ -1,24 +1,24 @@
-"""Products of sparse matrices that keep the largest entries, and scores that are products."""
+"""Products of sparse matrices that keep the largest entries, and models that score by products."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mentor_pyg.data import Inputs
+from mentor_pyg.data import Inputs, Scorer
 from mentor_pyg.dependencies import require
+from mentor_pyg.models.fitted.base import FittedModel
 
 __all__ = [
     "ProductScores",
+    "SparseModel",
     "interaction_matrix",
     "scipy_package",
-    "sparse_buffers",
-    "sparse_matrix",
-    "sparse_shapes",
     "top_products",
 ]
 
@@ -82,35 +82,6 @@ def _largest(matrix: Any, row: Any, k: int) -> Any:
     return type(matrix)(parts, shape=matrix.shape)
 
 
-def sparse_buffers(name: str, matrix: Any) -> dict[str, Tensor]:
-    """Return the CSR parts of SciPy's matrix as tensors, named after it."""
-    return {
-        f"{name}_start": torch.from_numpy(matrix.indptr.astype(np.int64)),
-        f"{name}_column": torch.from_numpy(matrix.indices.astype(np.int32)),
-        f"{name}_value": torch.from_numpy(matrix.data.astype(np.float32)),
-    }
-
-
-def sparse_shapes(name: str, num_rows: int) -> dict[str, tuple[int | None, ...]]:
-    """Return the shapes of :func:`sparse_buffers`, whose number of entries may be any."""
-    return {f"{name}_start": (num_rows + 1,), f"{name}_column": (None,), f"{name}_value": (None,)}
-
-
-def sparse_matrix(name: str, buffers: Mapping[str, Tensor], num_columns: int) -> Any:
-    """Return SciPy's matrix of :func:`sparse_buffers`.
-
-    Raises:
-        ValueError: If they are no such parts: SciPy would read and write where they say.
-    """
-    start, column, value = (
-        buffers[f"{name}_{part}"].cpu().numpy() for part in ("start", "column", "value")
-    )
-    shape = (len(start) - 1, num_columns)
-    matrix = scipy_package().sparse.csr_array((value, column, start), shape=shape)
-    matrix.check_format(full_check=True)
-    return matrix
-
-
 class ProductScores:
     """Scores that are rows of a product; a :class:`~mentor_pyg.data.Scorer`.
 
@@ -131,3 +102,54 @@ class ProductScores:
         """Return the scores ``[batch, num_items]`` of all items for some users ``[batch]``."""
         product = self._left[user.cpu().numpy()] @ self._right
         return torch.from_numpy(product.toarray()).to(self._device)
+
+
+class SparseModel(FittedModel):
+    """Base of fitted models of one sparse matrix, between items or between users.
+
+    It is kept as the three parts of a CSR matrix. A subclass says in :meth:`matrix` what it is.
+    """
+
+    matrix_name: ClassVar[str] = "nearest"
+    """What the names of its parts begin with."""
+    between_users: ClassVar[bool] = False
+    """Whether it is a matrix of users, which scores from the left."""
+
+    @abstractmethod
+    def matrix(self, inputs: Inputs) -> Any:
+        """Return what the train interactions make of the matrix, SciPy's CSR one ``[n, n]``."""
+
+    def solve(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Return the parts of the matrix."""
+        matrix = self.matrix(inputs)
+        return {
+            f"{self.matrix_name}_start": torch.from_numpy(matrix.indptr.astype(np.int64)),
+            f"{self.matrix_name}_column": torch.from_numpy(matrix.indices.astype(np.int32)),
+            f"{self.matrix_name}_value": torch.from_numpy(matrix.data.astype(np.float32)),
+        }
+
+    def state_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """Return the shapes of the matrix's parts, whose number of entries may be any."""
+        name, start = self.matrix_name, (self._size + 1,)
+        return {f"{name}_start": start, f"{name}_column": (None,), f"{name}_value": (None,)}
+
+    def fitted_scorer(self, inputs: Inputs) -> Scorer:
+        """Return the product of the interactions and the matrix, or of the matrix and those.
+
+        Raises:
+            ValueError: If its parts are of no matrix: SciPy would read and write where they say.
+        """
+        value, column, start = (
+            self.get_buffer(f"{self.matrix_name}_{part}").cpu().numpy()
+            for part in ("value", "column", "start")
+        )
+        shape = (len(start) - 1, self._size)
+        matrix = scipy_package().sparse.csr_array((value, column, start), shape=shape)
+        matrix.check_format(full_check=True)
+        x = interaction_matrix(inputs)
+        factors = (matrix, x) if self.between_users else (x, matrix)
+        return ProductScores(*factors, inputs.device)
+
+    @property
+    def _size(self) -> int:
+        return self.num_users if self.between_users else self.num_items

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
-
-from mentor_pyg.data import Inputs, Scorer
-from mentor_pyg.models.fitted.base import FittedModel
+from mentor_pyg.data import Inputs
 from mentor_pyg.models.fitted.neighbours import NeighbourConfig, cosine_neighbours
 from mentor_pyg.models.fitted.sparse import (
-    ProductScores,
+    SparseModel,
     interaction_matrix,
-    sparse_buffers,
-    sparse_matrix,
-    sparse_shapes,
 )
 from mentor_pyg.models.registry import register
 
@@ -27,7 +22,7 @@ class UserKNNConfig(NeighbourConfig):
 
 
 @register
-class UserKNN(FittedModel):
+class UserKNN(SparseModel):
     r"""The nearest users of a user speak for their items.
 
     From `"GroupLens: An Open Architecture for Collaborative Filtering of Netnews"
@@ -42,17 +37,8 @@ class UserKNN(FittedModel):
     name = "user_knn"
     Config = UserKNNConfig
     config: UserKNNConfig
+    between_users = True
 
-    def solve(self, inputs: Inputs) -> dict[str, Tensor]:
+    def matrix(self, inputs: Inputs) -> Any:
         """Return every user's nearest users ``[num_users, num_users]``."""
-        nearest = cosine_neighbours(interaction_matrix(inputs), self.config)
-        return sparse_buffers("nearest", nearest)
-
-    def state_shapes(self) -> dict[str, tuple[int | None, ...]]:
-        """Return the shapes of the matrix's parts."""
-        return sparse_shapes("nearest", self.num_users)
-
-    def fitted_scorer(self, inputs: Inputs) -> Scorer:
-        """Return the product of the matrix and the interactions."""
-        nearest = sparse_matrix("nearest", self.state_dict(), self.num_users)
-        return ProductScores(nearest, interaction_matrix(inputs), inputs.device)
+        return cosine_neighbours(interaction_matrix(inputs), self.config)

@@ -9,25 +9,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
-from torch_geometric.transforms import BaseTransform
+from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import Recommender
 from mentor_pyg.models.draws import Draws
+from mentor_pyg.models.item_graph import (
+    item_graph_transform,
+    merged_item_adjacency,
+    self_neighbour_adjacency,
+)
 from mentor_pyg.models.mentor.config import MENTORConfig
 from mentor_pyg.models.mentor.id_tables import IDTables
-from mentor_pyg.models.mentor.item_graph import item_graph_transform, semantic_adjacency
 from mentor_pyg.models.mentor.released import translate_state_dict
-from mentor_pyg.models.mentor.semantics import RULES
+from mentor_pyg.models.mentor.semantics import NEIGHBOUR_EPS, RULES
 from mentor_pyg.models.modalities import check_modalities
 from mentor_pyg.models.ranking import ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import (
     CrossModalAlignment,
     FeatureMasking,
-    GraphPerturbation,
     ItemSemanticConv,
     LayeredPropagation,
     ModalityEncoder,
@@ -91,7 +94,6 @@ class MENTOR(Recommender):
         self.alignment = CrossModalAlignment(config.align_levels, config.statistics)
         blocks = len(self.modalities) + config.id_in_score
         self.masking = FeatureMasking(dim * blocks, config.mask_ratio)
-        self.perturbation = GraphPerturbation(config.noise_scale)
         self.reset_parameters()
 
     @classmethod
@@ -136,14 +138,16 @@ class MENTOR(Recommender):
     @classmethod
     def transform(cls, config: MENTORConfig) -> BaseTransform:
         """Return what puts the item graphs into a dataset."""
-        return item_graph_transform(config)
+        return item_graph_transform(config) if config.item_graph else Compose([])
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of the interactions and that of the items."""
         edge_index = data[INTERACTS].edge_index
         graphs = {"interaction": interaction_adjacency(edge_index, self.num_users, self.num_items)}
-        if self.config.item_graph:
-            graphs["item"] = semantic_adjacency(data, self_neighbours=self.rules.self_neighbours)
+        if self.config.item_graph and self.rules.self_neighbours:
+            graphs["item"] = self_neighbour_adjacency(data, NEIGHBOUR_EPS)
+        elif self.config.item_graph:
+            graphs["item"] = merged_item_adjacency(data)
         return graphs
 
     def represent(self, inputs: Inputs) -> Representations:
@@ -236,10 +240,10 @@ class MENTOR(Recommender):
 
         The ID view has no part in it.
         """
-        own = nodes.get(name, nodes["clean"])
+        own, scale = nodes.get(name, nodes["clean"]), self.config.noise_scale
         layers = range(1, self.config.num_layers + 1)
         noise = {
-            m: [draws.noise(f"noise/{name}/{m}/{n}", self.perturbation.noise_scale) for n in layers]
+            m: [draws.noise(f"noise/{name}/{m}/{n}", scale) for n in layers]
             for m in self.modalities
         }
         return self.propagated(inputs, {m: own[m] for m in self.modalities}, noise)

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from mentor_pyg.models.mentor.config import Semantics
 
-__all__ = ["RULES", "SemanticsRules"]
+__all__ = ["NEIGHBOUR_EPS", "RULES", "SemanticsRules"]
+
+NEIGHBOUR_EPS = 1e-7
+"""What the released code adds to an item's number of neighbours before it divides."""
 
 
 @dataclass(frozen=True, kw_only=True)

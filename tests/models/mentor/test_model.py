@@ -276,7 +276,7 @@ def test_weight_of_zero_saves_the_work(data: HeteroData, monkeypatch: pytest.Mon
     model = MENTOR.from_data(data, MENTORConfig(align_weight=0, mask_weight=0, perturb_weight=0))
     monkeypatch.setattr(FeatureMasking, "forward", fail)
     monkeypatch.setattr(type(model.alignment), "forward", fail)
-    monkeypatch.setattr(type(model.perturbation), "forward", fail)
+    monkeypatch.setattr(MENTOR, "perturbed", fail)
     monkeypatch.setattr(mentor_module, "info_nce", fail)
     terms = model.loss(data, *first_batch(data))
     assert set(terms) == {"bpr", "reg", "align", "mask", "perturb"}

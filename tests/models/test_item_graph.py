@@ -13,7 +13,7 @@ from mentor_pyg.data import (
     resolve_modality_weights,
 )
 from mentor_pyg.graph import knn_graph, merge_item_graphs, normalize_rows
-from mentor_pyg.models.mentor.item_graph import released_item_graph, semantic_adjacency
+from mentor_pyg.models.item_graph import merged_item_adjacency, self_neighbour_adjacency
 
 USERS, ITEMS, K = 6, 12, 3
 WEIGHTS = {"visual": 0.25, "textual": 0.75}
@@ -46,7 +46,7 @@ def dense(edge_index: Tensor, weight: Tensor, size: int = ITEMS) -> Tensor:
 
 
 def test_by_default_it_is_the_merged_graph(data: HeteroData) -> None:
-    adjacency = semantic_adjacency(data)
+    adjacency = merged_item_adjacency(data)
     store = data[SEMANTIC]
     assert torch.equal(adjacency.to_dense(), dense(store.edge_index, store.edge_weight))
     torch.testing.assert_close(adjacency.to_dense().sum(dim=1), torch.ones(ITEMS))
@@ -63,18 +63,18 @@ def test_released_graph_has_self_edges_and_the_first_neighbours(data: HeteroData
         similarity = (unit @ unit.t()).fill_diagonal_(torch.inf)  # Itself first, then k - 1 others.
         nearest = similarity.topk(k, dim=1).indices
         expected += torch.zeros_like(expected).scatter(1, nearest, weight / (k + 1e-7))
-    adjacency = semantic_adjacency(data, self_neighbours=True)
+    adjacency = self_neighbour_adjacency(data, 1e-7)
     torch.testing.assert_close(adjacency.to_dense().double(), expected, rtol=1e-6, atol=0)
     assert (adjacency.to_dense().diagonal() > 0).all()
 
 
 def test_released_graph_does_not_depend_on_the_order_of_edges(data: HeteroData) -> None:
-    expected = semantic_adjacency(data, self_neighbours=True).to_dense()
+    expected = self_neighbour_adjacency(data, 1e-7).to_dense()
     for modality in WEIGHTS:
         store = data[knn_edge_type(modality)]
         perm = torch.randperm(store.edge_index.size(1))
         store.edge_index, store.edge_weight = store.edge_index[:, perm], store.edge_weight[perm]
-    torch.testing.assert_close(semantic_adjacency(data, self_neighbours=True).to_dense(), expected)
+    torch.testing.assert_close(self_neighbour_adjacency(data, 1e-7).to_dense(), expected)
 
 
 def test_released_graph_without_stored_weights_takes_the_defaults(data: HeteroData) -> None:
@@ -84,18 +84,29 @@ def test_released_graph_without_stored_weights_takes_the_defaults(data: HeteroDa
     expected = sum(
         default[m] * (data[knn_edge_type(m)].edge_index[1] == 0).sum() / K for m in WEIGHTS
     )
-    row = semantic_adjacency(data, self_neighbours=True).to_dense()[0]
+    row = self_neighbour_adjacency(data, 1e-7).to_dense()[0]
     torch.testing.assert_close(row.sum(), expected, check_dtype=False)
 
 
 def test_released_item_graph_is_coalesced(data: HeteroData) -> None:
-    edge_index, weight = released_item_graph(data)
-    assert edge_index.unique(dim=1).size(1) == edge_index.size(1) == weight.numel()
+    adjacency = self_neighbour_adjacency(data, 1e-7)
+    edges = torch.stack([adjacency.col, adjacency.target])
+    assert edges.unique(dim=1).size(1) == edges.size(1) == adjacency.weight.numel()
+
+
+def test_with_itself_it_is_merged_anew_unless_it_is_ones_own(data: HeteroData) -> None:
+    adjacency = merged_item_adjacency(data, self_neighbours=True)
+    assert torch.equal(adjacency.to_dense(), self_neighbour_adjacency(data).to_dense())
+    torch.testing.assert_close(adjacency.to_dense().sum(dim=1), torch.ones(ITEMS))
+    for modality in WEIGHTS:
+        del data[knn_edge_type(modality)].merge_weight
+    adjacency = merged_item_adjacency(data, self_neighbours=True)
+    assert torch.equal(adjacency.to_dense(), merged_item_adjacency(data).to_dense())
 
 
 def test_released_graph_takes_the_graphs_that_are_there(data: HeteroData) -> None:
     data[ITEM].x_audio = torch.rand(ITEMS, 2)  # Without a graph of its own.
     assert "audio" in modalities(data)
-    adjacency = semantic_adjacency(data, self_neighbours=True)
+    adjacency = self_neighbour_adjacency(data, 1e-7)
     assert adjacency.num_edges > 0
     assert knn_edge_type("audio") not in data.edge_types
