@@ -1,6 +1,9 @@
 import csv
 import gzip
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from mentor_pyg.preparation import Preparation, prepare, sources
 from mentor_pyg.preparation.database import open_database
 from mentor_pyg.preparation.reading import read_interactions
 from mentor_pyg.preparation.sources import open_source
-from tests.preparation.conftest import Made, interactions
+from tests.preparation.conftest import Made, interactions, read_back
 
 
 def write_json(table: pd.DataFrame, path: Path) -> None:
@@ -459,10 +462,7 @@ ZONED = [
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
-def test_zones_of_times_count(
-    name: str, make: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TZ", "America/New_York")  # It does not.
+def test_zones_of_times_count(name: str, make: Made, tmp_path: Path) -> None:
     table = pd.DataFrame({"user": ["u"] * 4, "item": [*"abcd"], "time": ZONED})
     if name == "a.csv":
         table.to_csv(tmp_path / name, index=False)
@@ -475,6 +475,21 @@ def test_zones_of_times_count(
     assert made["timestamp"].diff().iloc[1:].tolist() == [1800] * 3
     assert made["timestamp"].iloc[0] == 1636263000
     assert made["x_label"].tolist() == [0, 0, 1, 2]
+
+
+def test_the_zone_of_the_machine_does_not_count(tmp_path: Path) -> None:
+    table = interactions()
+    table["timestamp"] = pd.to_datetime(table["timestamp"], unit="s")
+    table.to_csv(tmp_path / "a.csv", index=False)
+    code = "import sys; from mentor_pyg.preparation import prepare; prepare([sys.argv[1]], 'out')"
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.csv"],
+        cwd=tmp_path,
+        env={**os.environ, "TZ": "America/New_York"},
+        check=True,
+    )
+    made = read_back(tmp_path / "out")["timestamp"].sort_values().tolist()
+    assert made == sorted(interactions()["timestamp"])
 
 
 @pytest.mark.parametrize("time", ["2021-05-01 01:00 PM", "2021-05-01 00:00 bananas"])

@@ -245,6 +245,18 @@ def test_enter_takes_the_first_suggestion(
     page.until(".why li .soft", " · ")  # Nearest items have their ids beside their titles.
 
 
+def test_enter_prefers_the_very_id(browser: webdriver.Chrome, url: str) -> None:
+    page = Page(browser, url)
+    page.until("#about", "mentor")
+    page.run(
+        "window.fetch = async path => ({ok: true, json: async () => ({results:"
+        " path.includes('search') ? [{id: 'A'}, {id: 'a'}] : []})})"
+    )
+    page.find("#query")[0].click()
+    page.press("a", Keys.ENTER)
+    page.until("#heading", "For user a")
+
+
 def test_texts_are_cut_between_characters(browser: webdriver.Chrome, url: str) -> None:
     page = Page(browser, url)
     page.until("#about", "mentor")
