@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mentor_pyg.cli.trained import data_source, load_run
+from mentor_pyg.files import read_json
 from mentor_pyg.item_tables import find_table
 
 if TYPE_CHECKING:
@@ -106,8 +106,10 @@ def _extended(model: Model, data: HeteroData) -> Model:
 
 def _about(run: Path) -> dict[str, Any]:
     path = run / "metrics.json"
-    metrics = json.loads(path.read_text()) if path.is_file() else {}
-    return {key: metrics[key] for key in ("val", "test", "best_epoch") if key in metrics}
+    if not path.is_file():
+        return {}
+    with read_json(path, "put a copy in its place, or remove it") as metrics:
+        return {key: metrics[key] for key in ("val", "test", "best_epoch") if key in metrics}
 
 
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
