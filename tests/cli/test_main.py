@@ -102,14 +102,16 @@ def test_names_the_extra_it_needs(
     refused("The command mentor-pyg needs the package 'jsonargparse'.*the extra 'train'", "models")
 
 
-@pytest.mark.parametrize("args", [["--help"], ["models", "--help"]])
-def test_starts_without_what_only_training_needs(args: list[str]) -> None:
+@pytest.mark.parametrize(
+    "args",
+    [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS if name != "train")],
+    ids=lambda args: args[0],
+)
+def test_says_how_it_is_used_without_what_only_models_need(args: list[str]) -> None:
     code = "import sys; from mentor_pyg.cli.main import main\n"
     code += f"try: main({args})\n"
-    code += (
-        "except SystemExit: print([n for n in ('lightning', 'tensorboard') if n in sys.modules])"
-    )
-    assert python(code).splitlines()[-1] == "[]"
+    code += "except SystemExit: print({'torch', 'pandas', 'lightning'} & {*sys.modules})"
+    assert python(code).splitlines()[-1] == "set()"
 
 
 def test_is_a_module_too() -> None:
@@ -143,11 +145,31 @@ def test_is_the_entry_point() -> None:
     ],
 )
 def test_completes(line: str, expected: set[str], tmp_path: Path) -> None:
+    assert completions(line, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ev", {"evaluate"}),
+        ("evaluate run --spl", {"--split"}),
+        ("evaluate run --split ", {"val", "test"}),
+        ("compare --on", {"--only"}),
+    ],
+)
+def test_completes_what_needs_no_model_without_torch(
+    line: str, expected: set[str], tmp_path: Path
+) -> None:
+    absent = "import sys; sys.modules['torch'] = None"
+    assert completions(line, tmp_path, before=absent) == expected
+
+
+def completions(line: str, folder: Path, before: str = "") -> set[str]:
+    """Return what a shell is offered for a line, by a Python that first runs some code."""
     pytest.importorskip("argcomplete")
-    line, found = f"mentor-pyg {line}", tmp_path / "found"
-    code = "from mentor_pyg.cli.main import main; main()"
+    line, found = f"mentor-pyg {line}", folder / "found"
     python(
-        code,
+        f"{before}\nfrom mentor_pyg.cli.main import main; main()",
         _ARGCOMPLETE="1",
         _ARGCOMPLETE_IFS="\n",
         _ARGCOMPLETE_SUPPRESS_SPACE="1",
@@ -156,4 +178,4 @@ def test_completes(line: str, expected: set[str], tmp_path: Path) -> None:
         COMP_POINT=str(len(line)),
         COMP_TYPE="9",
     )
-    assert set(found.read_text().split("\n")) == expected
+    return set(found.read_text().split("\n"))
