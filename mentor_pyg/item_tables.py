@@ -28,7 +28,7 @@ def read_table(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If pyarrow is not installed.
+        MissingPackageError: If pyarrow is not installed.
         ValueError: If it is no table, or a row of it is too long.
     """
     if not path.is_file():

@@ -40,31 +40,28 @@ def run(
     from mentor_pyg.features.writing import check_same_encoder
 
     check_target(out, force)  # Before what takes long.
-    try:
-        source = Path(data_source(run, data))
-        table = _read_details(items, source, new_items)
-        added = None if new_items is None else read_new_items(new_items)
-        model, dataset = load_run(run, data)
-        if added is not None and new_items is not None:
-            if source.is_dir():
-                check_same_encoder(new_items, like=source)
-            try:
-                dataset = added(dataset)
-            except ValueError as error:
-                raise ValueError(f"{new_items}: {error}") from error
-            model = _extended(model, dataset)
-        found = write_export(
-            model,
-            dataset,
-            out,
-            index=index,
-            items=table,
-            run=_about(run),
-            onnx=onnx,
-            force=force,
-        )
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    source = Path(data_source(run, data))
+    table = _read_details(items, source, new_items)
+    added = None if new_items is None else read_new_items(new_items)
+    model, dataset = load_run(run, data)
+    if added is not None and new_items is not None:
+        if source.is_dir():
+            check_same_encoder(new_items, like=source)
+        try:
+            dataset = added(dataset)
+        except ValueError as error:
+            raise ValueError(f"{new_items}: {error}") from error
+        model = _extended(model, dataset)
+    found = write_export(
+        model,
+        dataset,
+        out,
+        index=index,
+        items=table,
+        run=_about(run),
+        onnx=onnx,
+        force=force,
+    )
     print(
         f"written to {out}: {found['users']:,} users and {found['items']:,} items of "
         f"{found['model']['name']}, version {found['version']}"

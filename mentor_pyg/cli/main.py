@@ -147,10 +147,7 @@ def _parsers(words: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser
 
     The others' would cost imports.
     """
-    try:
-        jsonargparse = require("jsonargparse", extra="train", purpose="The command mentor-pyg")
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    jsonargparse = require("jsonargparse", extra="train", purpose="The command mentor-pyg")
     make = partial(
         jsonargparse.ArgumentParser,
         exit_on_error=False,

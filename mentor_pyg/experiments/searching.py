@@ -52,7 +52,7 @@ def search(plan: Plan, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
         still at work on.
 
     Raises:
-        ImportError: If Optuna is not installed.
+        MissingPackageError: If Optuna is not installed.
         ValueError: If the folder holds a search of another plan, or no trial came to an end; after
             the others have been searched.
     """

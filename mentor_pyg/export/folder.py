@@ -102,7 +102,7 @@ def write_export(
 
     Raises:
         FileExistsError: If ``out`` exists and may not be replaced.
-        ImportError: If pyarrow, or for an index FAISS, or for ONNX its packages, are missing.
+        MissingPackageError: If pyarrow, for an index FAISS, or for ONNX a package is missing.
         ValueError: If the model does not rank by rows or has no encoder, or ``items`` names no
             item of the data.
     """
@@ -168,7 +168,7 @@ def read_export(folder: str | Path) -> Export:
 
     Raises:
         FileNotFoundError: If there is no export.
-        ImportError: If pyarrow, or for an index FAISS, is not installed.
+        MissingPackageError: If pyarrow, or for an index FAISS, is not installed.
         ValueError: If it is damaged, or of another version of this library.
     """
     require("pyarrow", extra="parquet", purpose="An export")

@@ -34,7 +34,7 @@ class HubModel(  # type: ignore[call-arg]  # The package is optional.
 
     Raises:
         FileNotFoundError: If the folder holds no finished run.
-        ImportError: If huggingface-hub is not installed.
+        MissingPackageError: If huggingface-hub is not installed.
     """
 
     def __init__(self, run: str | Path) -> None:

@@ -33,7 +33,7 @@ def read_item_table(path: Path, *, ids_alone: bool = False) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If pyarrow is not installed.
+        MissingPackageError: If pyarrow is not installed.
         ValueError: If it is no such table.
     """
     table = read_table(path)

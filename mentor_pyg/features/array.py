@@ -30,7 +30,7 @@ class ArrayRows:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If it is Parquet, and pyarrow is not installed.
+        MissingPackageError: If it is Parquet, and pyarrow is not installed.
         ValueError: If it holds no such array, or the ids do not fit.
     """
 

@@ -47,7 +47,7 @@ def read_item_columns(path: Path, columns: Sequence[str], ids: Sequence[str]) ->
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If pyarrow is not installed.
+        MissingPackageError: If pyarrow is not installed.
         ValueError: If it is no such table, lacks a column, has an item twice, or none of its
             items is one of the data folder.
     """

@@ -89,7 +89,7 @@ def prepare(
         say: What is told of every step.
 
     Raises:
-        ImportError: If DuckDB is not installed; it comes with the extra ``prepare``.
+        MissingPackageError: If DuckDB is not installed; it comes with the extra ``prepare``.
         OSError: If a file is not there, ``out`` is, or the disk is full.
         ValueError: If a file or a setting is wrong, or nothing is left; the message says which.
     """

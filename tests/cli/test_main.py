@@ -95,11 +95,60 @@ def test_refuses_to_import_what_is_not_there(
     refused(r"\(got 'lame': No module named 'absent'\)", "models", "--import=lame")
 
 
-def test_names_the_extra_it_needs(
-    refused: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that makes a package seem not to be installed."""
+
+    def without(package: str) -> None:
+        monkeypatch.setattr(dependencies, "has_package", lambda name: name != package)
+        # What imports Lightning is to be imported anew, which fails and leaves nothing behind.
+        for name in [*sys.modules] if package == "lightning" else ():
+            if name.startswith(("mentor_pyg.training", "mentor_pyg.experiments")):
+                monkeypatch.delitem(sys.modules, name)
+
+    return without
+
+
+MISSING = {
+    "train": ("--model lightgcn", "lightning", "train"),
+    "evaluate": ("RUN --per-user OUT.parquet", "pyarrow", "parquet"),
+    "recommend": ("RUN --all --out OUT.parquet", "pyarrow", "parquet"),
+    "export": ("RUN --out OUT", "pyarrow", "parquet"),
+    "serve": ("OUT", "uvicorn", "serve"),
+    "search": ("--config PLAN --out OUT", "optuna", "experiments"),
+    "compare": ("--config PLAN --out OUT", "lightning", "train"),
+    "ablate": ("--config PLAN --out OUT", "yaml", "train"),
+    "models": ("lightgcn", "docstring_parser", "train"),
+    "features": ("text DATA --items ITEMS --force", "pyarrow", "parquet"),
+    "prepare": ("ITEMS --out OUT", "duckdb", "prepare"),
+    "data": ("DATA", "jsonargparse", "train"),
+}
+"""Of each command, arguments with which it needs a package, and the extra that brings it."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_missing_package_is_a_line_that_names_its_extra(
+    name: str,
+    refused: Callable[..., None],
+    without: Callable[[str], None],
+    finished: Path,
+    folder: Path,
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(dependencies, "has_package", lambda name: name != "jsonargparse")
-    refused("The command mentor-pyg needs the package 'jsonargparse'.*the extra 'train'", "models")
+    args, package, extra = MISSING[name]
+    (tmp_path / "plan.yaml").write_text(
+        f"data: {{tiny: {folder}}}\n"
+        "models: {item_knn: {search: {settings.k: [5, 20]}}}\n"
+        "training: {device: cpu}\nseeds: [0]\ntrials: 2\n"
+    )
+    (tmp_path / "items.csv").write_text("item,title\n0,One\n")
+    places = {"RUN": finished, "DATA": folder, "OUT": tmp_path / "out"}
+    places |= {"PLAN": tmp_path / "plan.yaml", "ITEMS": tmp_path / "items.csv"}
+    for place, path in places.items():
+        args = args.replace(place, str(path))
+    without(package)
+    message = rf"needs the package '{package}'.*the extra '{extra}': pip install '\.\[{extra}\]'"
+    refused(message, name, *args.split())
 
 
 @pytest.mark.parametrize(
