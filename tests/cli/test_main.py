@@ -1,3 +1,4 @@
+import importlib
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from jsonargparse import ArgumentParser
 
 from mentor_pyg import __version__, dependencies
 from mentor_pyg.cli.main import COMMANDS
@@ -45,6 +47,17 @@ def test_help_fits_a_screen(name: str, command: Command, monkeypatch: pytest.Mon
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith(f"usage: mentor-pyg {name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_usage_names_what_a_command_needs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = ArgumentParser(prog="mentor-pyg")
+    importlib.import_module(f"mentor_pyg.cli.{name}").add_arguments(parser, ["--help"])
+    actions = [one for one in parser._actions if one.required or not one.option_strings]
+    needs = [word for one in actions for word in (*one.option_strings, str(one.metavar))]
+    words = re.findall(r"[\w-]+", COMMANDS[name].needs)
+    of_its_own = {"train": ["--model", "NAME"], "recommend": ["--user", "ID", "--all"]}
+    assert sorted(words) == sorted([*needs, *of_its_own.get(name, [])])
 
 
 def test_version(command: Command) -> None:
