@@ -188,7 +188,8 @@ def _check_baselines(plan: Plan, data: str) -> None:
     if not any(issubclass(model, FittedModel) for model in models):
         raise ValueError(
             f"the comparison on {data} has no model without gradients; add popularity, and "
-            f"item_knn, user_knn, rp3beta or ease, which are often hard to beat"
+            f"item_knn, user_knn, rp3beta or ease, which are often hard to beat, or content_knn, "
+            f"which ranks by features alone"
         )
 
 

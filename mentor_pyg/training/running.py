@@ -193,7 +193,8 @@ def _try(model: Model, inputs: Inputs, data: HeteroData, config: TrainingConfig)
         for objective in model.objectives():
             objective.terms(inputs, batch, Draws())
     if config.cuda_graph and (len(model.objectives()) > 1 or not model.has_static_shapes):
+        mend = "give contrast='full', or " if hasattr(model.config, "contrast") else ""
         raise ValueError(
-            "'cuda_graph' needs one loss whose shapes are the same for all batches, which the "
-            "model's settings do not give; contrast='full' does for MENTOR"
+            f"'cuda_graph' needs one loss whose shapes are the same for all batches, which "
+            f"{model.name} with these settings does not have; {mend}leave it out"
         )
