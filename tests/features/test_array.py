@@ -45,7 +45,7 @@ def test_ids_in_the_file_say_whose_rows_they_are(tmp_path: Path, suffix: str) ->
 @pytest.mark.parametrize("name", ["ids", "movieId", "ITEM_ID", "parent_asin"])
 def test_ids_have_the_names_of_tables_of_items(tmp_path: Path, name: str) -> None:
     ids = np.array(["c", "a", "b"])
-    np.savez(tmp_path / "x.npz", **{name: ids, "item": ROWS})
+    np.savez(tmp_path / "x.npz", **{name: ids, "item": ROWS})  # type: ignore[arg-type]
     pd.DataFrame({"x": ROWS.tolist(), name: ids}).to_parquet(tmp_path / "x.parquet")
     for suffix in (".npz", ".parquet"):
         found = ArrayRows(tmp_path / f"x{suffix}", IDS)
