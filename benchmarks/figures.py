@@ -57,7 +57,7 @@ def draw(report: dict[str, Any], out: Path) -> None:
     """Write ``<out>-roofline.png`` and ``<out>-scaling.png``, where there is something to show.
 
     Raises:
-        ImportError: If matplotlib is missing; the message names the extra that brings it.
+        MissingPackageError: If matplotlib is missing; the message names the extra that brings it.
     """
     require("matplotlib", extra="bench", purpose="Drawing figures")
     import matplotlib

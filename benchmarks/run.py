@@ -28,7 +28,7 @@ from suites import SUITES
 from workers import measure_all
 
 from mentor_pyg.datasets import SYNTHETIC_SIZES
-from mentor_pyg.dependencies import require
+from mentor_pyg.dependencies import MissingPackageError, require
 
 __all__ = ["main"]
 
@@ -119,7 +119,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     if options.out is not None and options.figures:
         try:
             require("matplotlib", extra="bench", purpose="Drawing figures")
-        except ImportError as error:
+        except MissingPackageError as error:
             print(f"without figures: {error}", file=sys.stderr)
             options.figures = False
     return options

@@ -6,10 +6,10 @@ from functools import cache
 from types import ModuleType
 
 __all__ = [
+    "MissingPackageError",
     "UnavailableError",
+    "can_import",
     "has_package",
-    "has_torch_scatter",
-    "has_triton",
     "require",
     "triton_is_interpreted",
 ]
@@ -17,6 +17,10 @@ __all__ = [
 
 class UnavailableError(RuntimeError):
     """What was asked for by name cannot run here; the message says why."""
+
+
+class MissingPackageError(ImportError):
+    """A package is not installed; the message says what for, and which extra brings it."""
 
 
 @cache
@@ -29,24 +33,12 @@ def has_package(name: str) -> bool:
 
 
 @cache
-def has_torch_scatter() -> bool:
-    """Return whether torch-scatter is installed *and* its compiled library loads."""
-    if not has_package("torch_scatter"):
+def can_import(module: str) -> bool:
+    """Return whether a module is installed *and* imports, with the compiled libraries it loads."""
+    if not has_package(module.partition(".")[0]):
         return False
     try:
-        importlib.import_module("torch_scatter")
-    except (ImportError, OSError):
-        return False
-    return True
-
-
-@cache
-def has_triton() -> bool:
-    """Return whether Triton is installed and can be imported."""
-    if not has_package("triton"):
-        return False
-    try:
-        importlib.import_module("triton.language")
+        importlib.import_module(module)
     except (ImportError, OSError):
         return False
     return True
@@ -59,7 +51,7 @@ def triton_is_interpreted() -> bool:
     It does where ``TRITON_INTERPRET=1`` is set before it is first imported. Set later, the
     variable turns new kernels into Python, but not those of Triton's own that they call.
     """
-    if not has_triton():
+    if not can_import("triton.language"):
         return False
     triton = importlib.import_module("triton")
     return bool(triton.knobs.runtime.interpret) and not isinstance(
@@ -79,10 +71,10 @@ def require(package: str, *, extra: str, purpose: str) -> ModuleType:
         The imported module.
 
     Raises:
-        ImportError: If the package is missing.
+        MissingPackageError: If the package is missing.
     """
     if not has_package(package):
-        raise ImportError(
+        raise MissingPackageError(
             f"{purpose} needs the package '{package}', which is not installed; it comes with the "
             f"extra '{extra}': pip install '.[{extra}]' in a checkout of mentor_pyg, or install "
             f"'{package}' by itself"

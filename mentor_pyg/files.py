@@ -1,32 +1,15 @@
-"""Files that a reader sees whole or not at all, and tensors in files that prove what they hold."""
+"""Files and folders that a reader sees whole or not at all."""
 
-import hashlib
 import json
 import os
-import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor
-
-__all__ = [
-    "checksum",
-    "load_checked",
-    "replace_folder",
-    "replaced_whole",
-    "save_checked",
-    "save_tensors",
-    "user_cache",
-]
-
-_CHECKSUM = "checksum"
-_OS_ERROR = re.compile(r"os error (\d+)")
+__all__ = ["read_json", "replace_folder", "replaced_whole", "user_cache", "write_json"]
 
 
 def user_cache() -> Path:
@@ -87,83 +70,36 @@ def replace_folder(partial: Path, target: Path, before: Path) -> None:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def save_tensors(
-    tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write a safetensors file, whole or not at all, with the permissions that the umask gives.
+def write_json(path: Path, values: Any) -> None:
+    """Write values as JSON, whole or not at all.
+
+    Raises:
+        OSError: If the file cannot be written.
+        TypeError: If JSON has no such values.
+    """
+    with replaced_whole(path) as partial:
+        partial.write_text(json.dumps(values, indent=2) + "\n")
+
+
+@contextmanager
+def read_json(path: Path, mend: str) -> Iterator[Any]:
+    """Give what a JSON file holds to a block that takes of it what has to be there.
 
     Args:
-        tensors: The tensors by name. No two may share memory.
-        path: The file to write or to replace.
-        metadata: What the file says about them.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    text = None if metadata is None else dict(metadata)
-    with replaced_whole(path) as partial:
-        partial.touch()
-        mode = partial.stat().st_mode
-        try:
-            safetensors.torch.save_file(contiguous, partial, metadata=text)
-        except safetensors.SafetensorError as error:
-            if (found := _OS_ERROR.search(str(error))) is None:
-                raise
-            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
-        # It was written through a temporary file that only its owner may read.
-        if partial.stat().st_mode != mode:
-            partial.chmod(mode)
-
-
-def checksum(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """Return the SHA-256 checksum of named tensors and a text, in hexadecimal.
-
-    The order of the tensors, their device and their layout in memory do not count; their names,
-    types, shapes and values do, to the last bit.
-    """
-    digest = hashlib.sha256(json.dumps(text).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(_bytes(tensor.cpu()).numpy().data)
-    return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> Tensor:
-    """Return the bytes of a tensor ``[num_bytes]``, shared with it where it is contiguous."""
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-
-
-def save_checked(tensors: Mapping[str, Tensor], path: str | Path, metadata: str = "") -> None:
-    """Write tensors and a text with their checksum, for :func:`load_checked`.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
-    proof = {_CHECKSUM: checksum(tensors, metadata), "metadata": metadata}
-    save_tensors(tensors, path, proof)
-
-
-def load_checked(path: str | Path) -> tuple[dict[str, Tensor], str]:
-    """Return what :func:`save_checked` wrote to a file, in memory of its own.
+        path: The file.
+        mend: What to do where it is damaged.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If the file is not what was written; the message names it.
+        ValueError: If it is no JSON, or the block finds it to be other than it has to be.
+
+    Examples:
+        >>> write_json(Path("/tmp/metrics.json"), {"epochs": 3})
+        >>> with read_json(Path("/tmp/metrics.json"), "train anew") as values:
+        ...     epochs = values["epochs"]
     """
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            proof = file.metadata() or {}
-            tensors = {name: _copy(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is no whole safetensors file ({error})") from error
-    metadata = proof.get("metadata", "")
-    if proof.get(_CHECKSUM) != checksum(tensors, metadata):
-        raise ValueError(f"{path} is damaged: its checksum is not that of its contents")
-    return tensors, metadata
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    # A tensor that is mapped from a file changes with it, and lies at any address, on which the
-    # rounding of some products depends. Copied as bytes: a copy of bools would mend damaged ones.
-    return _bytes(tensor).clone().view(tensor.dtype).view(tensor.shape)
+        yield json.loads(path.read_text())
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path} is damaged or not of this version ({why}); {mend}") from error

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from mentor_pyg.dependencies import require
 
-__all__ = ["as_text", "find_table", "first_image", "id_column", "id_text", "item_ids", "read_table"]
+__all__ = [
+    "ITEM_COLUMNS",
+    "as_text",
+    "find_columns",
+    "find_table",
+    "first_image",
+    "id_column",
+    "id_text",
+    "item_ids",
+    "read_table",
+]
 
-ID_COLUMNS = ("item", "item_id", "parent_asin", "asin", "id", "itemID")
-"""What the column of items may be called, the first that is there.
+ITEM_COLUMNS = {
+    "item": ("item", "item_id", "parent_asin", "asin", "movieId", "iid", "id", "itemID"),
+    "title": ("title", "name"),
+    "description": ("description",),
+    "image": ("image", "images", "imUrl", "imageURLHighRes", "imageURL"),
+    "link": ("link", "url"),
+}
+"""What the columns of a table of items may be called, by role, best first.
 
 The field's own tables, and ``items.parquet`` of a data folder, have the number of an item as
 ``itemID`` beside its original id.
@@ -28,7 +45,7 @@ def read_table(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If pyarrow is not installed.
+        MissingPackageError: If pyarrow is not installed.
         ValueError: If it is no table, or a row of it is too long.
     """
     if not path.is_file():
@@ -61,19 +78,38 @@ def find_table(folder: Path) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
+def find_columns(
+    names: Collection[str], known: Mapping[str, Sequence[str]] = ITEM_COLUMNS
+) -> dict[str, str]:
+    """Return the column of every role that has one, whatever its case.
+
+    Args:
+        names: The names of a table's columns.
+        known: What the column of a role may be called, best first.
+    """
+    there: dict[str, str] = {}
+    for name in names:
+        there.setdefault(name.lower(), name)
+    found = {
+        role: next((there[one.lower()] for one in usual if one.lower() in there), None)
+        for role, usual in known.items()
+    }
+    return {role: name for role, name in found.items() if name is not None}
+
+
 def id_column(table: Any, path: Path) -> str:
     """Return which column of a table has the items' ids.
 
     Raises:
         ValueError: If none has.
     """
-    names = [name for name in ID_COLUMNS if name in table.column_names]
-    if not names:
+    name = find_columns(table.column_names).get("item")
+    if name is None:
         raise ValueError(
-            f"{path} needs a column of items, one of {', '.join(ID_COLUMNS)} (it has "
+            f"{path} needs a column of items, one of {', '.join(ITEM_COLUMNS['item'])} (it has "
             f"{table.column_names})"
         )
-    return names[0]
+    return name
 
 
 def item_ids(table: Any, path: Path) -> list[str]:

@@ -47,9 +47,8 @@ def tiny_data(tiny_dataset: SyntheticMultimodal) -> HeteroData:
 def backend(request: pytest.FixtureRequest) -> Any:
     """Every backend in turn, skipped where it is not installed or compiled."""
     if request.param == "triton":
-        pytest.skip(
-            "runs on CUDA or, slowly, interpreted: tests/ops/test_triton_csr.py has its own"
-        )
+        own = "tests/ops/propagation/test_triton_csr.py"
+        pytest.skip(f"runs on CUDA or, slowly, interpreted: {own} has its own")
     adjacency = Adjacency.from_edge_index(torch.tensor([[0], [0]]), num_nodes=1)
     if reason := BACKENDS[request.param].unavailable(adjacency, torch.ones(1, 1)):
         pytest.skip(reason)

@@ -11,9 +11,9 @@ import pytest
 
 from mentor_pyg import dependencies
 from mentor_pyg.dependencies import (
+    MissingPackageError,
+    can_import,
     has_package,
-    has_torch_scatter,
-    has_triton,
     require,
     triton_is_interpreted,
 )
@@ -22,7 +22,7 @@ from mentor_pyg.dependencies import (
 @pytest.fixture(autouse=True)
 def _fresh_probes() -> Iterator[None]:
     """Forget remembered answers before each test, and the made-up ones after it."""
-    probes = (has_package, has_torch_scatter, has_triton, triton_is_interpreted)
+    probes = (has_package, can_import, triton_is_interpreted)
     for probe in probes:
         probe.cache_clear()
     yield
@@ -47,23 +47,32 @@ def test_has_package_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_package("json")
 
 
-def test_has_torch_scatter_agrees_with_import() -> None:
+OPTIONAL = pytest.mark.parametrize("module", ["torch_scatter", "triton.language"])
+
+
+@OPTIONAL
+def test_can_import_agrees_with_import(module: str) -> None:
     try:
-        importlib.import_module("torch_scatter")
+        importlib.import_module(module)
     except (ImportError, OSError):
-        assert not has_torch_scatter()
+        assert not can_import(module)
     else:
-        assert has_torch_scatter()
+        assert can_import(module)
 
 
-def test_has_torch_scatter_is_false_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+@OPTIONAL
+def test_can_import_is_false_without_the_package(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
     monkeypatch.setattr(dependencies, "has_package", lambda name: False)
-    assert not has_torch_scatter()
+    assert not can_import(module)
+    assert not triton_is_interpreted()
 
 
+@OPTIONAL
 @pytest.mark.parametrize("error", [ImportError, OSError])
-def test_has_torch_scatter_is_false_if_its_library_does_not_load(
-    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+def test_can_import_is_false_if_it_does_not_import(
+    monkeypatch: pytest.MonkeyPatch, module: str, error: type[Exception]
 ) -> None:
     # What a torch-scatter raises that was compiled against another torch.
     def fail(name: str) -> ModuleType:
@@ -71,34 +80,7 @@ def test_has_torch_scatter_is_false_if_its_library_does_not_load(
 
     monkeypatch.setattr(dependencies, "has_package", lambda name: True)
     monkeypatch.setattr(importlib, "import_module", fail)
-    assert not has_torch_scatter()
-
-
-def test_has_triton_agrees_with_import() -> None:
-    try:
-        importlib.import_module("triton.language")
-    except (ImportError, OSError):
-        assert not has_triton()
-    else:
-        assert has_triton()
-
-
-def test_has_triton_is_false_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dependencies, "has_package", lambda name: False)
-    assert not has_triton()
-    assert not triton_is_interpreted()
-
-
-@pytest.mark.parametrize("error", [ImportError, OSError])
-def test_has_triton_is_false_if_it_does_not_import(
-    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
-) -> None:
-    def fail(name: str) -> ModuleType:
-        raise error("undefined symbol")
-
-    monkeypatch.setattr(dependencies, "has_package", lambda name: True)
-    monkeypatch.setattr(importlib, "import_module", fail)
-    assert not has_triton()
+    assert not can_import(module)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
@@ -129,7 +111,7 @@ def test_require_returns_the_module() -> None:
 
 
 def test_require_names_the_extra_and_the_purpose() -> None:
-    with pytest.raises(ImportError) as raised:
+    with pytest.raises(MissingPackageError) as raised:
         require("no_such_package_at_all", extra="train", purpose="Training")
     message = str(raised.value)
     assert message.startswith("Training needs the package 'no_such_package_at_all'")

@@ -11,18 +11,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mentor_pyg.dependencies import UnavailableError, require
+from mentor_pyg.dependencies import MissingPackageError, UnavailableError, require
 
 __all__ = ["new_folder", "reported", "run_command", "summarize"]
 
-_OF_INPUT = (ValueError, OSError, FloatingPointError, UnavailableError, argparse.ArgumentError)
+_OF_INPUT = (
+    ValueError,
+    OSError,
+    FloatingPointError,
+    MissingPackageError,
+    UnavailableError,
+    argparse.ArgumentError,
+)
 
 
 @contextmanager
 def reported() -> Iterator[None]:
     """End the process with one line on stderr where an argument or an input is wrong.
 
-    Errors of other kinds are bugs, and keep their traceback.
+    Likewise where a package is missing. Errors of other kinds are bugs, and keep their traceback.
 
     Raises:
         SystemExit: With status 2 and what is wrong as one line; with status 130 after Ctrl+C;
@@ -48,7 +55,7 @@ def run_command(main: Callable[..., Any], args: Sequence[str] | None = None) -> 
         args: The arguments; by default those of the process.
 
     Raises:
-        ImportError: If jsonargparse is not installed.
+        MissingPackageError: If jsonargparse is not installed.
         SystemExit: With status 2 and one line on stderr where an argument or an input is wrong;
             with status 130 after Ctrl+C.
     """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mentor_pyg.cli.trained import data_source, load_run
+from mentor_pyg.files import read_json
 from mentor_pyg.item_tables import find_table
 
 if TYPE_CHECKING:
@@ -40,31 +40,28 @@ def run(
     from mentor_pyg.features.writing import check_same_encoder
 
     check_target(out, force)  # Before what takes long.
-    try:
-        source = Path(data_source(run, data))
-        table = _read_details(items, source, new_items)
-        added = None if new_items is None else read_new_items(new_items)
-        model, dataset = load_run(run, data)
-        if added is not None and new_items is not None:
-            if source.is_dir():
-                check_same_encoder(new_items, like=source)
-            try:
-                dataset = added(dataset)
-            except ValueError as error:
-                raise ValueError(f"{new_items}: {error}") from error
-            model = _extended(model, dataset)
-        found = write_export(
-            model,
-            dataset,
-            out,
-            index=index,
-            items=table,
-            run=_about(run),
-            onnx=onnx,
-            force=force,
-        )
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    source = Path(data_source(run, data))
+    table = _read_details(items, source, new_items)
+    added = None if new_items is None else read_new_items(new_items)
+    model, dataset = load_run(run, data)
+    if added is not None and new_items is not None:
+        if source.is_dir():
+            check_same_encoder(new_items, like=source)
+        try:
+            dataset = added(dataset)
+        except ValueError as error:
+            raise ValueError(f"{new_items}: {error}") from error
+        model = _extended(model, dataset)
+    found = write_export(
+        model,
+        dataset,
+        out,
+        index=index,
+        items=table,
+        run=_about(run),
+        onnx=onnx,
+        force=force,
+    )
     print(
         f"written to {out}: {found['users']:,} users and {found['items']:,} items of "
         f"{found['model']['name']}, version {found['version']}"
@@ -106,8 +103,10 @@ def _extended(model: Model, data: HeteroData) -> Model:
 
 def _about(run: Path) -> dict[str, Any]:
     path = run / "metrics.json"
-    metrics = json.loads(path.read_text()) if path.is_file() else {}
-    return {key: metrics[key] for key in ("val", "test", "best_epoch") if key in metrics}
+    if not path.is_file():
+        return {}
+    with read_json(path, "put a copy in its place, or remove it") as metrics:
+        return {key: metrics[key] for key in ("val", "test", "best_epoch") if key in metrics}
 
 
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:

@@ -86,16 +86,18 @@ class _Given(NamedTuple):
             raise ValueError(f"these features need --{name}; see `mentor-pyg features --help`")
         return path
 
-    def table(self, known: list[str], usual: str | None = None) -> ItemTable:
-        """Return the columns of the table of items."""
+    def table(self, known: list[str], *, of_texts: bool = False) -> ItemTable:
+        """Return the columns of the table of items, where none are named those of texts."""
         from mentor_pyg.features import read_item_columns
 
-        if not (text := self.columns or usual):
+        if not self.columns and not of_texts:
             raise ValueError("these features need --columns NAME,...")
-        names = [one.strip() for one in text.split(",")]
+        names = [one.strip() for one in self.columns.split(",")] if self.columns else None
         there = find_table(self.folder)
         items = there if self.items is None and there is not None else self.path("items")
         table = read_item_columns(items, names, known)
+        if names is None:
+            print(f"columns of {items}: {', '.join(table.columns)}")
         if table.unknown:
             print(f"{table.unknown:,} rows of {items} are of no item of {self.folder}")
         return table
@@ -120,7 +122,7 @@ _Source: TypeAlias = tuple[Callable[[int], Any], Callable[[list[Any]], Any], dic
 def _of_text(given: _Given, known: list[str]) -> _Source:
     from mentor_pyg.features import TextEncoder, joined_text
 
-    table = given.table(known, usual="title,description")
+    table = given.table(known, of_texts=True)
     columns = list(table.columns.values())
 
     def read(item: int) -> str:
@@ -189,7 +191,9 @@ def _say(report: Report, known: list[str]) -> None:
 
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     """Add the arguments."""
-    parser.add_argument("kind", type=Kind, help="text, image, audio, columns or array")
+    parser.add_argument(
+        "kind", type=Kind, metavar="KIND", help="text, image, audio, columns or array"
+    )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the data folder")
     parser.add_argument(
         "--name", type=str | None, help="the modality, which names the file; else KIND"

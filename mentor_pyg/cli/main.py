@@ -23,58 +23,34 @@ __all__ = ["COMMANDS", "main"]
 
 
 class _Command(NamedTuple):
-    usage: str
+    needs: str
+    """What it cannot do without, as its usage has it."""
     help: str
 
 
 COMMANDS = {
     "train": _Command(
-        "--model NAME [--data DIR] [--out DIR] [--config FILE]\n"
-        "       [--settings.NAME VALUE ...] [--training.NAME VALUE ...] [--refit]",
-        "train a model, choose its epoch on validation, report it on test",
+        "--model NAME", "train a model, choose its epoch on validation, report it on test"
     ),
-    "evaluate": _Command(
-        "RUN [--data DIR] [--split val|test] [--k 10,20]\n"
-        "       [--metrics recall,ndcg] [--per-user FILE.csv|FILE.parquet] [--force]",
-        "rank a split by the model of a run folder",
-    ),
-    "recommend": _Command(
-        "RUN [--data DIR] (--user ID ... | --all) [--k 10]\n"
-        "       [--out FILE.csv|FILE.parquet] [--exclude train,val,test] [--force]",
-        "write the best items for users",
-    ),
-    "export": _Command(
-        "RUN --out DIR [--data DIR] [--index exact|hnsw|ivfpq]\n"
-        "       [--items FILE.csv|FILE.tsv|FILE.parquet] [--new-items DIR] [--onnx] [--force]",
-        "write a folder with all that serving a run's model needs",
-    ),
-    "serve": _Command(
-        "EXPORT [--host 127.0.0.1] [--port 8000] [--token-env MENTOR_PYG_TOKEN]",
-        "serve an export over HTTP, with a web page",
-    ),
+    "evaluate": _Command("RUN", "rank a split by the model of a run folder"),
+    "recommend": _Command("RUN (--user ID ... | --all)", "write the best items for users"),
+    "export": _Command("RUN --out DIR", "write a folder with all that serving a run's model needs"),
+    "serve": _Command("EXPORT", "serve an export over HTTP, with a web page"),
     "search": _Command(
-        "--config FILE --out DIR",
-        "search the settings of a plan's models on validation",
+        "--config FILE --out DIR", "search the settings of a plan's models on validation"
     ),
     "compare": _Command(
         "--config FILE --out DIR",
         "train a plan's models with several seeds, and write a report with tests",
     ),
     "ablate": _Command(
-        "--config FILE --out DIR",
-        "the same for a plan's models with variants alone",
+        "--config FILE --out DIR", "the same for a plan's models with variants alone"
     ),
     "models": _Command("[NAME]", "list the models and shipped configs, or the settings of one"),
     "features": _Command(
-        "text|image|audio|columns|array DIR [--items FILE] [--columns NAME,...]\n"
-        "       [--files FOLDER] [--array FILE] [--model NAME] [--force]",
-        "make item features of texts, images, sounds, columns or an array",
+        "KIND DIR", "make item features of texts, images, sounds, columns or an array"
     ),
-    "prepare": _Command(
-        "FILE ... --out DIR [--core 5] [--split NAME] [--items FILE]\n"
-        "       [--features NAME=FILE ...] [--user COLUMN] [--item COLUMN] [--force]",
-        "make a data folder of raw interaction files",
-    ),
+    "prepare": _Command("FILE ... --out DIR", "make a data folder of raw interaction files"),
     "data": _Command("DIR", "say what a data folder holds, and what is wrong with it"),
 }
 """The subcommands; each is in the module of its name, as ``add_arguments`` and ``run``."""
@@ -147,10 +123,7 @@ def _parsers(words: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser
 
     The others' would cost imports.
     """
-    try:
-        jsonargparse = require("jsonargparse", extra="train", purpose="The command mentor-pyg")
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    jsonargparse = require("jsonargparse", extra="train", purpose="The command mentor-pyg")
     make = partial(
         jsonargparse.ArgumentParser,
         exit_on_error=False,
@@ -167,7 +140,7 @@ def _parsers(words: list[str]) -> tuple[ArgumentParser, dict[str, ArgumentParser
     commands = parser.add_subcommands(metavar="COMMAND ...", title="commands", description=None)
     parsers = {}
     for name, command in COMMANDS.items():
-        below = parsers[name] = make(usage=f"mentor-pyg {name} {command.usage}")
+        below = parsers[name] = make(usage=f"mentor-pyg {name} {command.needs} [options]")
         if name in words[:1]:
             module = importlib.import_module(f"mentor_pyg.cli.{name}")
             below.description = inspect.getdoc(module.run)

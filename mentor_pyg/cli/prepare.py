@@ -24,7 +24,6 @@ def run(
 
     Columns are guessed by their usual names, and shown. card.html in the folder has all counts.
     """
-    from mentor_pyg.dependencies import UnavailableError
     from mentor_pyg.preparation import Preparation, prepare
 
     given = [_feature(one) for one in features]
@@ -36,10 +35,7 @@ def run(
         features=dict(given),
         **{name: value for name, value in options.items() if value is not None},
     )
-    try:
-        prepared = prepare(files, out, settings, force=force, say=print)
-    except ImportError as error:
-        raise UnavailableError(str(error)) from error
+    prepared = prepare(files, out, settings, force=force, say=print)
     print(f"written to {prepared.folder}; see card.md, or train with --data {out}")
 
 

@@ -21,14 +21,11 @@ def run(export: Path, host: str, port: int, token_env: str) -> None:
     not set, only this machine can ask. SIGHUP and POST /reload take over an export that was
     replaced.
     """
-    try:
-        for package in ("fastapi", "uvicorn", "prometheus_client"):
-            require(package, extra="serve", purpose="Serving")
-        from mentor_pyg.serving.process import serve
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        require(package, extra="serve", purpose="Serving")
+    from mentor_pyg.serving.process import serve
 
-        serve(export, host, port, os.environ.get(token_env, "").strip() or None)
-    except ImportError as error:
-        raise ValueError(str(error)) from error
+    serve(export, host, port, os.environ.get(token_env, "").strip() or None)
 
 
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:

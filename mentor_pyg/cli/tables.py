@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mentor_pyg.dependencies import require
+from mentor_pyg.dependencies import MissingPackageError, require
 from mentor_pyg.files import replaced_whole
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def table_writer(path: Path, force: bool, option: str) -> Callable[[Iterator[pd.
 
     Raises:
         FileExistsError: If the file exists.
-        ValueError: If it is neither CSV nor Parquet, or Parquet and pyarrow is not installed.
+        MissingPackageError: If it is Parquet and pyarrow is not installed.
+        ValueError: If it is neither CSV nor Parquet.
     """
     if path.suffix not in (".csv", ".parquet"):
         raise ValueError(f"'{option}' needs to end in .csv or .parquet (got {path})")
@@ -40,8 +41,8 @@ def table_writer(path: Path, force: bool, option: str) -> Callable[[Iterator[pd.
     if path.suffix == ".parquet":
         try:
             require("pyarrow", extra="parquet", purpose="Writing Parquet")
-        except ImportError as error:
-            raise ValueError(f"{error}, or write a .csv file") from error
+        except MissingPackageError as error:
+            raise MissingPackageError(f"{error}, or write a .csv file") from error
         write = _write_parquet
 
     def write_file(parts: Iterator[pd.DataFrame]) -> None:

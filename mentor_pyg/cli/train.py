@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from mentor_pyg.cli.console import new_folder, summarize
 from mentor_pyg.cli.settings import settings_of
 from mentor_pyg.cli.shipped import config_file, config_names
-from mentor_pyg.datasets.sources import SYNTHETIC, read_source
 from mentor_pyg.dependencies import require
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ def run_training(
     Raises:
         ValueError: As :func:`mentor_pyg.training.train` does, and likewise its other errors.
     """
+    from mentor_pyg.datasets.sources import SYNTHETIC, read_source
     from mentor_pyg.models.registry import find_model
     from mentor_pyg.training import TrainingConfig, train
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mentor_pyg.datasets.sources import read_source
+from mentor_pyg.files import read_json
 
 if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
@@ -40,6 +39,7 @@ def load_run(run: Path, data: Path | None = None) -> tuple[Model, HeteroData]:
         OSError: If there is no such folder, or no data.
         ValueError: If it holds no finished run of this version, or the data are others.
     """
+    from mentor_pyg.datasets.sources import read_source
     from mentor_pyg.models import load_model
 
     source, checksum = data_source(run, data), _read_settings(run / "settings.json")[1]
@@ -76,14 +76,8 @@ def _read_settings(path: Path) -> tuple[str | None, str]:
             f"{path.parent} is no run folder (it has no {path.name}); give one that "
             f"`mentor-pyg train` wrote to"
         )
-    try:
-        values = json.loads(path.read_text())
+    with read_json(path, "put a copy in its place, or train anew in another folder") as values:
         return values["environment"].get("data"), values["data"]["sha256"]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is damaged or not of a run of this version; put a copy in its place, or "
-            f"train anew in another folder"
-        ) from error
 
 
 def _as_trained_on(data: HeteroData, checksum: str) -> HeteroData | None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data.schema import is_recorded
-from mentor_pyg.files import checksum
+from mentor_pyg.tensor_files import checksum
 
 __all__ = ["fingerprint"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.files import load_checked, save_checked, user_cache
+from mentor_pyg.files import user_cache
+from mentor_pyg.tensor_files import load_checked, save_checked
 
 __all__ = ["cache_file_name", "cache_folder", "file_sha256", "read_cache", "write_cache"]
 

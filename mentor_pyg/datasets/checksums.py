@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import edge_label_index, num_items, num_users
-from mentor_pyg.files import checksum
+from mentor_pyg.tensor_files import checksum
 
 __all__ = [
     "PUBLISHED_SHA256",

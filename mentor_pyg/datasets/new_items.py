@@ -21,7 +21,7 @@ def read_new_items(folder: Path) -> AddItems:
 
     Raises:
         FileNotFoundError: If there is no such folder or table.
-        ImportError: If pyarrow is not installed.
+        MissingPackageError: If pyarrow is not installed.
         ValueError: If a file cannot be read, or they do not fit each other.
     """
     table = find_table(folder)

@@ -25,10 +25,11 @@ from mentor_pyg.evaluation.ranking import measured
 from mentor_pyg.experiments.plan import Entry, Plan
 from mentor_pyg.experiments.runs import changes, finished_run
 from mentor_pyg.experiments.searching import chosen_settings
-from mentor_pyg.files import load_checked, replaced_whole, save_checked
+from mentor_pyg.files import read_json, write_json
 from mentor_pyg.memory import PeakMemory
 from mentor_pyg.models import FittedModel, Model, load_model
 from mentor_pyg.models.registry import find_model
+from mentor_pyg.tensor_files import load_checked, save_checked
 from mentor_pyg.training import Fit, TrainingConfig, train
 from mentor_pyg.transforms import RemoveModalities
 
@@ -59,13 +60,11 @@ class Cell:
         path = self.folder / "cell.json"
         if not path.is_file():
             return None
-        try:
-            result: dict[str, Any] = json.loads(path.read_text())
+        mend = "remove it, and the next comparison makes it anew, from the run beside it"
+        with read_json(path, mend) as found:
+            result: dict[str, Any] = found
             if not result.keys() & {"config", "error"}:
                 raise ValueError("it is no result")
-        except (ValueError, AttributeError) as error:
-            mend = "remove it, and the next comparison makes it anew, from the run beside it"
-            raise ValueError(f"{path} is damaged ({error}); {mend}") from error
         return result
 
     @property
@@ -189,7 +188,8 @@ def _check_baselines(plan: Plan, data: str) -> None:
     if not any(issubclass(model, FittedModel) for model in models):
         raise ValueError(
             f"the comparison on {data} has no model without gradients; add popularity, and "
-            f"item_knn, user_knn, rp3beta or ease, which are often hard to beat"
+            f"item_knn, user_knn, rp3beta or ease, which are often hard to beat, or content_knn, "
+            f"which ranks by features alone"
         )
 
 
@@ -233,8 +233,7 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, plan: Plan) 
         result["peak_mib"] = memory.read()
         key = f"recall@{max(config.k)}"
         print(f"{_name(cell)}: {key} {result['test'][key]:.4f}", flush=True)
-    with replaced_whole(cell.folder / "cell.json") as partial:
-        partial.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(cell.folder / "cell.json", result)
 
 
 def _ranked(cell: Cell, run: Path, data: HeteroData, k: tuple[int, ...]) -> dict[str, Any]:

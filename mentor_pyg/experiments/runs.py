@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mentor_pyg.files import read_json
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import TrainingConfig
 from mentor_pyg.training.run_folder import flattened
@@ -33,11 +34,9 @@ def finished_run(
     if not path.is_file():
         return None
     mend = f"remove {folder} to have it trained anew"
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text())
+    with read_json(path, mend) as found:
+        metrics: dict[str, Any] = found
         config = metrics["config"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); {mend}") from error
     if changed := changes(config, model, settings, seed, data):
         raise ValueError(f"{folder} holds a run of other settings or data ({changed}); {mend}")
     return metrics

@@ -21,7 +21,7 @@ from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.dependencies import require
 from mentor_pyg.experiments.plan import Entry, Plan, Space
 from mentor_pyg.experiments.runs import finished_run
-from mentor_pyg.files import replaced_whole
+from mentor_pyg.files import read_json, write_json
 from mentor_pyg.sampling import mix_seed
 from mentor_pyg.training import Fit, TrainingConfig, train
 
@@ -52,7 +52,7 @@ def search(plan: Plan, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
         still at work on.
 
     Raises:
-        ImportError: If Optuna is not installed.
+        MissingPackageError: If Optuna is not installed.
         ValueError: If the folder holds a search of another plan, or no trial came to an end; after
             the others have been searched.
     """
@@ -102,16 +102,14 @@ def chosen_settings(
             f"{path} is not there: the settings of {entry.label} on {data} are still to be "
             f"searched; run `mentor-pyg search` with the same --config and --out"
         )
-    try:
-        chosen = json.loads(path.read_text())
+    with read_json(path, "remove it and search again") as chosen:
         searched, of_data = chosen["searched"], chosen["data"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it and search again") from error
+        parts = {part: chosen[part] for part in given}
     if searched != _described(entry):
         raise ValueError(f"{path} was chosen by a search of another plan; search in another --out")
     if checksum is not None and of_data != checksum(entry):
         raise ValueError(f"{path} was chosen on other data or splits; search in another --out")
-    return {part: chosen[part] for part in given}
+    return parts
 
 
 def _folder(out: Path, data: str, entry: Entry) -> Path:
@@ -317,8 +315,7 @@ class _Search:
             "failed": sum("error" in trial.user_attrs for trial in trials),
             "data": self.checksum,
         }
-        with replaced_whole(self.folder / "chosen.json") as partial:
-            partial.write_text(json.dumps(chosen, indent=2) + "\n")
+        write_json(self.folder / "chosen.json", chosen)
         return chosen
 
 

@@ -27,9 +27,10 @@ from mentor_pyg.export.neighbours import ItemNeighbours, item_neighbours
 from mentor_pyg.export.retrieval import IndexKind, ItemIndex, index_recall
 from mentor_pyg.export.tables import EmbeddingTables, ranked_representations
 from mentor_pyg.export.views import ScoreParts, score_parts
-from mentor_pyg.files import replace_folder, save_tensors
+from mentor_pyg.files import read_json, replace_folder, write_json
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.models import Model
+from mentor_pyg.tensor_files import save_tensors
 
 __all__ = ["Export", "check_target", "read_export", "write_export"]
 
@@ -101,7 +102,7 @@ def write_export(
 
     Raises:
         FileExistsError: If ``out`` exists and may not be replaced.
-        ImportError: If pyarrow, or for an index FAISS, or for ONNX its packages, are missing.
+        MissingPackageError: If pyarrow, for an index FAISS, or for ONNX a package is missing.
         ValueError: If the model does not rank by rows or has no encoder, or ``items`` names no
             item of the data.
     """
@@ -155,7 +156,7 @@ def write_export(
         }
         text = json.dumps(description, sort_keys=True)
         description["version"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2))
+        write_json(folder / _DESCRIPTION, description)
     return description
 
 
@@ -167,7 +168,7 @@ def read_export(folder: str | Path) -> Export:
 
     Raises:
         FileNotFoundError: If there is no export.
-        ImportError: If pyarrow, or for an index FAISS, is not installed.
+        MissingPackageError: If pyarrow, or for an index FAISS, is not installed.
         ValueError: If it is damaged, or of another version of this library.
     """
     require("pyarrow", extra="parquet", purpose="An export")
@@ -281,19 +282,14 @@ def _read_description(path: Path) -> dict[str, Any]:
             f"{path.parent} is no export (it has no {path.name}); give a folder that "
             f"`mentor-pyg export` wrote"
         )
-    try:
-        description: dict[str, Any] = json.loads(path.read_text())
+    with read_json(path, "export the run anew, with --force") as found:
+        description: dict[str, Any] = found
         version = description.pop("version")
         text = json.dumps(description, sort_keys=True)
-        known = set(description["files"]) <= _FILES
-        whole = known and version == hashlib.sha256(text.encode()).hexdigest()[:16]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged; export the run anew, with --force") from error
-    if not whole or description["format"] != _FORMAT:
-        raise ValueError(
-            f"{path} is damaged, or of another version of this library; export the run anew, with "
-            f"--force"
-        )
+        if version != hashlib.sha256(text.encode()).hexdigest()[:16]:
+            raise ValueError("its checksum is not that of its contents")
+        if not set(description["files"]) <= _FILES or description["format"] != _FORMAT:
+            raise ValueError("it is of another format")
     return {**description, "version": version}
 
 

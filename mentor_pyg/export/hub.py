@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mentor_pyg.dependencies import require
+from mentor_pyg.files import write_json
 from mentor_pyg.models import Model, load_model
 
 __all__ = ["HubModel"]
@@ -33,7 +34,7 @@ class HubModel(  # type: ignore[call-arg]  # The package is optional.
 
     Raises:
         FileNotFoundError: If the folder holds no finished run.
-        ImportError: If huggingface-hub is not installed.
+        MissingPackageError: If huggingface-hub is not installed.
     """
 
     def __init__(self, run: str | Path) -> None:
@@ -53,9 +54,9 @@ class HubModel(  # type: ignore[call-arg]  # The package is optional.
     def _save_pretrained(self, save_directory: Path) -> None:
         environment = {k: v for k, v in self.settings["environment"].items() if k != "data"}
         settings = {**self.settings, "environment": environment}
-        (save_directory / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
+        write_json(save_directory / _SETTINGS, settings)
         metrics = {k: v for k, v in self.metrics.items() if k in ("val", "test", "best_epoch")}
-        (save_directory / _METRICS).write_text(json.dumps(metrics, indent=2) + "\n")
+        write_json(save_directory / _METRICS, metrics)
         shutil.copyfile(self.run / _WEIGHTS, save_directory / _WEIGHTS)
 
     @classmethod

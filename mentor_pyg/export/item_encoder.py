@@ -94,7 +94,7 @@ class ItemEncoder(nn.Module):
 
 
 def check_onnx() -> None:
-    """Raise an ``ImportError`` that names the extra if a package for ONNX is missing."""
+    """Raise a ``MissingPackageError`` if a package for ONNX is missing."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         require(package, extra="onnx", purpose="An ONNX model")
 
@@ -112,7 +112,7 @@ def write_onnx(model: Model, path: str | Path) -> float:
         The greatest difference from torch, on random features.
 
     Raises:
-        ImportError: If a package of the extra ``onnx`` is missing.
+        MissingPackageError: If a package of the extra ``onnx`` is missing.
         ValueError: If the model has no such encoder, or ONNX Runtime differs from torch.
     """
     check_onnx()

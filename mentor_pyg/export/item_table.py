@@ -8,44 +8,48 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from mentor_pyg.item_tables import as_text, first_image, item_ids, read_table
+from mentor_pyg.item_tables import as_text, find_columns, first_image, item_ids, read_table
 
 __all__ = ["DETAILS", "read_item_table"]
 
 DETAILS = ("title", "description", "link", "image")
-"""The columns of a table of items that are kept, any of which may be missing."""
+"""What is kept of a table of items, any of which may be missing."""
 
 
 def read_item_table(path: Path, *, ids_alone: bool = False) -> pd.DataFrame:
     """Read a table of items: CSV, TSV, JSON Lines or Parquet.
 
-    It has the items' original ids (numbers from 0 where items have none) in a column ``item``,
-    ``item_id``, ``parent_asin``, ``asin``, ``id`` or ``itemID``, the first that is there, and any
-    of ``title``, ``description``, ``link`` and ``image``; others are not read. A text may be a list
-    of its parts, and of several images the first is taken.
+    It has the items' original ids (numbers from 0 where items have none), and any of titles,
+    descriptions, links and images, in columns of the names that
+    ``mentor_pyg.item_tables.ITEM_COLUMNS`` has, whatever their case; others are not read. A text
+    may be a list of its parts, and of several images the first is taken.
 
     Args:
         path: The file.
         ids_alone: Whether it may have none of these.
 
     Returns:
-        The columns of ``DETAILS`` that it has, as text or ``None``, by item id.
+        Those of ``DETAILS`` that it has, by these names, as text or ``None``, by item id.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If pyarrow is not installed.
+        MissingPackageError: If pyarrow is not installed.
         ValueError: If it is no such table.
     """
     table = read_table(path)
     item = item_ids(table, path)
-    details = [name for name in DETAILS if name in table.column_names]
+    columns = find_columns(table.column_names)
+    details = [name for name in DETAILS if name in columns]
     if not details and not ids_alone:
         raise ValueError(
             f"{path} needs one of the columns {', '.join(DETAILS)} (it has {table.column_names}); "
             f"name its columns so"
         )
     texts = {
-        name: list(map(first_image if name == "image" else as_text, table.column(name).to_pylist()))
+        name: [
+            first_image(value) if name == "image" else as_text(value)
+            for value in table.column(columns[name]).to_pylist()
+        ]
         for name in details
     }
     kept = pd.DataFrame(texts, index=item, dtype=object)

@@ -70,7 +70,7 @@ class ItemIndex:
         are 39 items for each centroid.
 
         Raises:
-            ImportError: If FAISS is not installed.
+            MissingPackageError: If FAISS is not installed.
             ValueError: If the kind is unknown, or there are too few items for it.
         """
         if kind not in get_args(IndexKind):

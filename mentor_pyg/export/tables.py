@@ -16,10 +16,10 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import FUSED, ITEM, USER, Representations
 from mentor_pyg.export.raw_ids import RawIds, from_bytes, listed, to_bytes
-from mentor_pyg.files import save_tensors
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.models import Model, Recommender
 from mentor_pyg.ops import recommend_items, seen_items, user_ids
+from mentor_pyg.tensor_files import save_tensors
 from mentor_pyg.typing import Split
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import safetensors.numpy
 
 from mentor_pyg.dependencies import require
 from mentor_pyg.features.writing import Features, UnusableError
+from mentor_pyg.item_tables import ITEM_COLUMNS, find_columns
 
 __all__ = ["ArrayRows"]
 
-_IDS = ("item", "item_id", "itemID", "id", "ids")
+_IDS = (*ITEM_COLUMNS["item"], "ids")
 
 
 class ArrayRows:
@@ -30,7 +31,7 @@ class ArrayRows:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If it is Parquet, and pyarrow is not installed.
+        MissingPackageError: If it is Parquet, and pyarrow is not installed.
         ValueError: If it holds no such array, or the ids do not fit.
     """
 
@@ -98,19 +99,24 @@ def _read(path: Path) -> tuple[Any, list[str] | None]:
         tables = [name for name, one in arrays.items() if one.ndim == 2]
         if len(tables) != 1:
             raise ValueError(f"it needs one array of two dimensions (got {len(tables)})")
-        ids = next((arrays[name] for name in _IDS if name in arrays), None)
-        return arrays[tables[0]], None if ids is None else [str(one) for one in ids.tolist()]
+        table = arrays.pop(tables[0])
+        name = _id_name(arrays)
+        return table, None if name is None else [str(one) for one in arrays[name].tolist()]
     if path.suffix == ".parquet":
         parquet: Any = require("pyarrow.parquet", extra="parquet", purpose="Reading Parquet")
-        table = parquet.read_table(path)
-        names = [name for name in _IDS if name in table.column_names]
-        others = [name for name in table.column_names if name not in names]
-        if len(names) != 1 or len(others) != 1:
+        columns = parquet.read_table(path)
+        name = _id_name(columns.column_names)
+        others = [other for other in columns.column_names if other != name]
+        if name is None or len(others) != 1:
             raise ValueError(
                 f"it needs a column {' or '.join(_IDS)}, and one of lists (it has "
-                f"{table.column_names})"
+                f"{columns.column_names})"
             )
-        return np.array(table.column(others[0]).to_pylist()), [
-            str(one) for one in table.column(names[0]).to_pylist()
+        return np.array(columns.column(others[0]).to_pylist()), [
+            str(one) for one in columns.column(name).to_pylist()
         ]
     raise ValueError("its name needs to end in .npy, .npz, .safetensors or .parquet")
+
+
+def _id_name(names: Collection[str]) -> str | None:
+    return find_columns(names, {"ids": _IDS}).get("ids")

@@ -24,7 +24,7 @@ def open_sound(path: Path, rate: int) -> np.ndarray[Any, Any]:
     """Return the first 30 seconds of a file as one channel ``[num_samples]`` at a sampling rate.
 
     Raises:
-        ImportError: If soundfile or SciPy is not installed.
+        MissingPackageError: If soundfile or SciPy is not installed.
         UnusableError: If the file is no sound, broken or empty.
     """
     soundfile: Any = require("soundfile", extra="audio", purpose="Reading sound")
@@ -52,7 +52,7 @@ class AudioEncoder:
         device: Where it runs.
 
     Raises:
-        ImportError: If transformers is not installed.
+        MissingPackageError: If transformers is not installed.
         ValueError: If the model cannot be loaded.
     """
 

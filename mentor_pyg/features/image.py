@@ -29,7 +29,7 @@ def open_image(path: Path) -> Any:
     """Return an image in RGB, turned as its EXIF data say.
 
     Raises:
-        ImportError: If Pillow is not installed.
+        MissingPackageError: If Pillow is not installed.
         UnusableError: If the file is no image, broken, cut off, too large or too narrow.
     """
     pillow, operations = (
@@ -63,7 +63,7 @@ class ImageEncoder:
         device: Where it runs.
 
     Raises:
-        ImportError: If transformers is not installed.
+        MissingPackageError: If transformers is not installed.
         ValueError: If the model cannot be loaded.
     """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mentor_pyg.files import checksum
+from mentor_pyg.tensor_files import checksum
 
 __all__ = ["load_pretrained", "load_whole", "state_sha256"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mentor_pyg.item_tables import id_column, id_text, read_table
+from mentor_pyg.item_tables import find_columns, id_column, id_text, read_table
 
 __all__ = ["ItemTable", "read_item_columns"]
 
@@ -35,24 +35,32 @@ class ItemTable:
         return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def read_item_columns(path: Path, columns: Sequence[str], ids: Sequence[str]) -> ItemTable:
+def read_item_columns(path: Path, columns: Sequence[str] | None, ids: Sequence[str]) -> ItemTable:
     """Read some columns of a table of items.
 
     Args:
-        path: A ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file with a column of items named
-            ``item``, ``item_id``, ``parent_asin``, ``asin``, ``id`` or ``itemID``, the first that
-            is there.
-        columns: The columns to read.
+        path: A ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file with a column of items, by one
+            of the names of ``mentor_pyg.item_tables.ITEM_COLUMNS``, whatever its case.
+        columns: The columns to read; ``None`` for that of titles and that of descriptions, of
+            which the table needs one.
         ids: The items of the data folder: their original ids, or numbers where they have none.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImportError: If pyarrow is not installed.
+        MissingPackageError: If pyarrow is not installed.
         ValueError: If it is no such table, lacks a column, has an item twice, or none of its
             items is one of the data folder.
     """
     table = read_table(path)
     column = id_column(table, path)
+    if columns is None:
+        texts = find_columns(table.column_names)
+        columns = [texts[role] for role in ("title", "description") if role in texts]
+        if not columns:
+            raise ValueError(
+                f"{path} has no column of titles or descriptions; name those to read (it has "
+                f"{table.column_names})"
+            )
     if absent := [name for name in columns if name not in table.column_names]:
         raise ValueError(f"{path} has no column {absent[0]!r}; it has {table.column_names}")
     number = {one: place for place, one in enumerate(ids)}

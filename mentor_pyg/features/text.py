@@ -40,7 +40,7 @@ class TextEncoder:
         device: Where it runs.
 
     Raises:
-        ImportError: If sentence-transformers is not installed.
+        MissingPackageError: If sentence-transformers is not installed.
         ValueError: If the model cannot be loaded.
     """
 

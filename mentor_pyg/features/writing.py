@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mentor_pyg.data import check_modality_name
 from mentor_pyg.datasets.feature_file import MODALITY_ALIASES, find_feature_files
 from mentor_pyg.dependencies import require
-from mentor_pyg.files import replaced_whole
+from mentor_pyg.files import replaced_whole, write_json
 
 __all__ = [
     "Features",
@@ -128,11 +128,10 @@ def write_features(
         about=about,
         seconds=time.perf_counter() - start,
     )
-    with replaced_whole(_report_of(path)) as partial:
-        covered = num_items - len(report.missing)
-        text = {"shape": shape, "items_with_features": covered, "about": about}
-        reasons = {str(item): reason for item, reason in report.missing.items()}
-        partial.write_text(json.dumps({**text, "missing": reasons}, indent=2) + "\n")
+    covered = num_items - len(report.missing)
+    values = {"shape": shape, "items_with_features": covered, "about": about}
+    reasons = {str(item): reason for item, reason in report.missing.items()}
+    write_json(_report_of(path), {**values, "missing": reasons})
     return report
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import Sizes, fingerprint
-from mentor_pyg.files import save_tensors
 from mentor_pyg.models.model import Model
 from mentor_pyg.models.registry import MODELS, class_path
+from mentor_pyg.tensor_files import save_tensors
 from mentor_pyg.version import __version__
 
 __all__ = ["load_model", "save_model"]

@@ -88,6 +88,7 @@ class Facts:
         quoted: What is said of lines within quotes, if there are any.
         left_out: The columns of which some interactions have no value.
         shares: How many items have each modality.
+        again: How many rows of the file of items are of an item that has one before.
         unusable: How many rows of a feature file are not finite, if any.
         checks: What was checked.
         checksums: The SHA-256 checksum of every source.
@@ -102,6 +103,7 @@ class Facts:
     quoted: str
     left_out: Sequence[str]
     shares: Mapping[str, int]
+    again: int
     unusable: Mapping[str, int]
     checks: Sequence[Check]
     checksums: Mapping[Path, str]
@@ -257,5 +259,8 @@ def _modalities(facts: Facts, items: int) -> list[Section]:
         f"{number:,} rows of {name} are not finite, and missing."
         for name, number in facts.unusable.items()
     ]
+    if facts.again:
+        path = facts.settings.items
+        text += [f"{facts.again:,} rows of {path} are left out: their items have a row before."]
     table = Table(columns=("", "items", "share"), rows=rows)
     return [Section(title="Modalities", text=text, table=table)]

@@ -33,7 +33,7 @@ def engine() -> ModuleType:
     """Return DuckDB.
 
     Raises:
-        ImportError: If it is not installed.
+        MissingPackageError: If it is not installed.
     """
     return require("duckdb", extra="prepare", purpose="Preparing data")
 

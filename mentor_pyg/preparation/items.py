@@ -12,23 +12,14 @@ from mentor_pyg.preparation.sources import Source
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["KNOWN_ITEM_COLUMNS", "TEXTS", "read_items"]
+__all__ = ["TEXTS", "read_items"]
 
 TEXTS = ("title", "description", "image", "link")
-
-KNOWN_ITEM_COLUMNS = {
-    "item": ("itemid", "item_id", "parent_asin", "asin", "movieid", "item", "iid", "id"),
-    "title": ("title", "name"),
-    "description": ("description",),
-    "image": ("image", "images", "imurl", "imageurlhighres", "imageurl"),
-    "link": ("link", "url"),
-}
-"""Per role the usual names, in lower case."""
 
 
 def read_items(
     connection: DuckDBPyConnection, source: Source, columns: Mapping[str, str]
-) -> tuple[list[Malformed], int]:
+) -> tuple[list[Malformed], int, int]:
     """Make the table ``described`` (id, row, title, ...): of every item its first row.
 
     Args:
@@ -37,7 +28,8 @@ def read_items(
         columns: The column of ``"item"``, and of the texts that there are.
 
     Returns:
-        The malformed lines, and the number of rows, malformed ones in JSON Lines among them.
+        The malformed lines, the number of rows, malformed ones in JSON Lines among them, and how
+        many are of an item that has one before.
 
     Raises:
         ValueError: If the file cannot be read.
@@ -56,7 +48,8 @@ def read_items(
         if source.kind == "csv":
             malformed = take_malformed(connection, source.path)
     found = connection.execute(
-        "SELECT count(*), list(row + 1 ORDER BY row) FILTER (id IS NULL) FROM listed"
+        "SELECT count(*), list(row + 1 ORDER BY row) FILTER (id IS NULL), "
+        "count(id) - count(DISTINCT id) FROM listed"
     ).fetchone()
     assert found is not None
     malformed += [Malformed(source.path, row, "there is no id") for row in found[1] or ()]
@@ -65,7 +58,7 @@ def read_items(
         "QUALIFY row_number() OVER (PARTITION BY id ORDER BY row) = 1"
     )
     connection.execute("DROP TABLE listed")
-    return malformed, found[0]
+    return malformed, found[0], found[2]
 
 
 def _text(role: str, value: str) -> str:

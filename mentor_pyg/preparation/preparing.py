@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mentor_pyg.datasets.cache import file_sha256
+from mentor_pyg.item_tables import ITEM_COLUMNS
 from mentor_pyg.preparation.card import Counts, Facts, write_card
 from mentor_pyg.preparation.checks import check_written
 from mentor_pyg.preparation.database import count, engine, literal, open_database
@@ -30,7 +31,7 @@ from mentor_pyg.preparation.folder import (
     put_in_place,
 )
 from mentor_pyg.preparation.ids import number_kept, write_id_mappings
-from mentor_pyg.preparation.items import KNOWN_ITEM_COLUMNS, TEXTS, read_items
+from mentor_pyg.preparation.items import TEXTS, read_items
 from mentor_pyg.preparation.reading import (
     KNOWN_COLUMNS,
     Malformed,
@@ -89,7 +90,7 @@ def prepare(
         say: What is told of every step.
 
     Raises:
-        ImportError: If DuckDB is not installed; it comes with the extra ``prepare``.
+        MissingPackageError: If DuckDB is not installed; it comes with the extra ``prepare``.
         OSError: If a file is not there, ``out`` is, or the disk is full.
         ValueError: If a file or a setting is wrong, or nothing is left; the message says which.
     """
@@ -134,10 +135,12 @@ def _make(
     asked = list(filter(None, (settings.user, settings.item, settings.rating, settings.time)))
     sources = [open_source(connection, path, settings.columns, asked) for path in paths]
     malformed, columns = _read(stages, sources, settings)
-    described = _read_items(stages, settings, malformed)
+    described, again = _read_items(stages, settings, malformed)
     refuse_malformed(malformed, settings.max_errors)
     for line in malformed[:20]:
         say(f"left out: {line}")
+    if again:
+        say(f"left out: {again:,} rows of {settings.items}, whose items have a row before")
     if quoted := stages.run("lines within quotes", partial(_describe_quoted, connection)):
         say(quoted)
     steps = _filter(stages, settings)
@@ -163,6 +166,7 @@ def _make(
         quoted=quoted,
         left_out=left_out,
         shares=shares,
+        again=again,
         unusable=unusable,
         checks=checks,
         checksums={path: file_sha256(path) for path in [*paths, *extra]},
@@ -220,15 +224,21 @@ def _describe_quoted(connection: DuckDBPyConnection) -> str:
     )
 
 
-def _read_items(stages: Stages, settings: Preparation, malformed: list[Malformed]) -> int:
-    """Read the file of items, if there is one, and return its number of rows."""
+def _read_items(
+    stages: Stages, settings: Preparation, malformed: list[Malformed]
+) -> tuple[int, int]:
+    """Read the file of items, if there is one.
+
+    Returns:
+        The number of its rows, and how many of them are of an item that has one before.
+    """
     connection = stages.connection
     if settings.items is None:
         texts = ", ".join(f"NULL::VARCHAR AS {text}" for text in TEXTS)
         connection.execute(
             f"CREATE TABLE IF NOT EXISTS described AS SELECT 0 AS row, '' AS id, {texts} LIMIT 0"
         )
-        return 0
+        return 0, 0
     path, *others = find_files([settings.items])
     if others:
         raise ValueError(
@@ -237,15 +247,15 @@ def _read_items(stages: Stages, settings: Preparation, malformed: list[Malformed
         )
     source = open_source(connection, path)
     asked = {"item": settings.item if settings.item in source.columns else None}
-    columns = choose_columns(source, asked, KNOWN_ITEM_COLUMNS, ["item"])
+    columns = choose_columns(source, asked, ITEM_COLUMNS, ["item"])
     roles = ", ".join(f"{role} {name}" for role, name in columns.items())
     stages.say(f"columns of {path}: {roles}")
 
     def read() -> list[Any]:
-        found, rows = read_items(connection, source, columns)
-        return [[[one.line, one.reason] for one in found], rows]
+        found, rows, again = read_items(connection, source, columns)
+        return [[[one.line, one.reason] for one in found], rows, again]
 
-    lines, rows = stages.run(f"items of {path}", read)
+    lines, rows, again = stages.run(f"items of {path}", read)
     found = [Malformed(path, *one) for one in lines]
     if (
         found
@@ -256,7 +266,7 @@ def _read_items(stages: Stages, settings: Preparation, malformed: list[Malformed
             f"{found[0]}; features go by the rows of this file, so correct its malformed lines"
         )
     malformed += found
-    return int(rows)
+    return int(rows), int(again)
 
 
 def _filter(stages: Stages, settings: Preparation) -> list[FilterStep]:

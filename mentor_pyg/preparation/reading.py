@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mentor_pyg.item_tables import ITEM_COLUMNS
 from mentor_pyg.preparation.database import (
     NOT_UTF8,
     file_literal,
@@ -23,11 +24,12 @@ __all__ = ["KNOWN_COLUMNS", "Malformed", "read_interactions", "refuse_malformed"
 
 KNOWN_COLUMNS = {
     "user": ("userid", "user_id", "reviewerid", "user", "uid"),
-    "item": ("itemid", "item_id", "parent_asin", "asin", "movieid", "item", "iid"),
+    "item": tuple(name for name in ITEM_COLUMNS["item"] if name != "id"),
     "rating": ("rating", "overall", "stars", "score"),
     "time": ("timestamp", "unixreviewtime", "time", "datetime"),
 }
-"""Per role the usual names, in lower case; Amazon's reviews of 2023 go by ``parent_asin``."""
+"""Per role the usual names; Amazon's reviews of 2023 go by ``parent_asin``, and an ``id`` among
+interactions is that of a review."""
 
 _ABSURD = 1e20
 """No time, in whatever unit, is that far from 1970."""

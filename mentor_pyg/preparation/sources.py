@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mentor_pyg.dependencies import require
+from mentor_pyg.item_tables import find_columns
 from mentor_pyg.preparation.database import engine, file_literal, literal, naming
 
 if TYPE_CHECKING:
@@ -283,23 +284,22 @@ def choose_columns(
     Args:
         source: The table.
         asked: The column of a role, or ``None``.
-        known: The usual names of a role, in lower case, best first.
+        known: The usual names of a role, best first.
         required: The roles that need a column.
 
     Raises:
         ValueError: If a column is not there, or is two of the required roles at once.
     """
-    there = {name.lower(): name for name in reversed(source.columns)}
+    found = find_columns(source.columns, known)
     chosen = {}
-    for role, names in known.items():
+    for role in known:
         name = asked.get(role)
         if name is not None and name not in source.columns:
             raise ValueError(
                 f"{source.path} has no column {name!r} for {role!r}; it has "
                 f"{', '.join(source.columns)}"
             )
-        name = name or next((there[one] for one in names if one in there), None)
-        if name is not None:
+        if name := name or found.get(role):
             chosen[role] = name
     for role in required:
         if role not in chosen:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import pickle
 import socket
@@ -14,10 +13,10 @@ from typing import Any, Self
 import torch
 from filelock import FileLock, Timeout
 
-from mentor_pyg.files import replaced_whole
+from mentor_pyg.files import read_json, replaced_whole, write_json
 from mentor_pyg.version import __version__
 
-__all__ = ["RunFolder", "flattened"]
+__all__ = ["RunFolder", "flattened", "read_settings"]
 
 _DECIDING = ("model", "training", "data")
 """Parts of a run's settings that decide whether it is the same."""
@@ -78,7 +77,7 @@ class RunFolder:
     def _open(self) -> None:
         written = (self.metrics, self.weights, self.best.parent, self.logs)
         if self.settings.exists():
-            before = _read(self.settings)
+            before = read_settings(self.settings)
             grown = _check_same(self.path, before, self._described)
             if self.metrics.exists():
                 if not grown:
@@ -93,7 +92,7 @@ class RunFolder:
                 f"{self.path} holds {taken}, which this run would overwrite and which are not of "
                 f"an unfinished run; choose another output folder"
             )
-        _write(self.settings, self._described)
+        write_json(self.settings, self._described)
 
     def save(self, path: Path, state: dict[str, Any]) -> None:
         """Write a checkpoint in the place of the one before, whole or not at all."""
@@ -120,20 +119,18 @@ class RunFolder:
 
     def finish(self, metrics: dict[str, Any]) -> None:
         """Write the results; the run is then finished."""
-        _write(self.metrics, metrics)
+        write_json(self.metrics, metrics)
 
 
-def _write(path: Path, values: dict[str, Any]) -> None:
-    with replaced_whole(path) as partial:
-        partial.write_text(json.dumps(values, indent=2) + "\n")
+def read_settings(path: Path) -> dict[str, Any]:
+    """Return what the file ``settings.json`` of a run says that the run is.
 
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(path.read_text())
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is damaged.
+    """
+    with read_json(path, _MEND) as values:
         return {part: dict(values[part]) for part in (*_DECIDING, "environment")}
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is damaged or not of this version; {_MEND}") from error
 
 
 def _check_same(path: Path, before: dict[str, Any], settings: dict[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from mentor_pyg.ops import choose_backend
 from mentor_pyg.sampling import BATCHES
 from mentor_pyg.training.config import TrainingConfig
 from mentor_pyg.training.loop import Hook, fit, rank
-from mentor_pyg.training.run_folder import RunFolder
+from mentor_pyg.training.run_folder import RunFolder, read_settings
 from mentor_pyg.transforms import JoinSplits
 from mentor_pyg.typing import Split
 
@@ -142,7 +142,7 @@ def _refit(
     config = config.replace(epochs=epochs, patience=epochs)
     described = describe_run(model, model.prepare(ready), joined, config, source)
     before = out / "settings.json"
-    if (out / "metrics.json").exists() and json.loads(before.read_text()) == described:
+    if (out / "metrics.json").exists() and read_settings(before) == described:
         return  # The run was interrupted after it.
     with RunFolder(out, described) as folder:
         fit(_fabric(device, []), model, ready, folder, config, select=False)
@@ -193,7 +193,8 @@ def _try(model: Model, inputs: Inputs, data: HeteroData, config: TrainingConfig)
         for objective in model.objectives():
             objective.terms(inputs, batch, Draws())
     if config.cuda_graph and (len(model.objectives()) > 1 or not model.has_static_shapes):
+        mend = "give contrast='full', or " if hasattr(model.config, "contrast") else ""
         raise ValueError(
-            "'cuda_graph' needs one loss whose shapes are the same for all batches, which the "
-            "model's settings do not give; contrast='full' does for MENTOR"
+            f"'cuda_graph' needs one loss whose shapes are the same for all batches, which "
+            f"{model.name} with these settings does not have; {mend}leave it out"
         )

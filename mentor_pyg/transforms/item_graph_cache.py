@@ -5,8 +5,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mentor_pyg.files import checksum, load_checked, save_checked, user_cache
+from mentor_pyg.files import user_cache
 from mentor_pyg.graph import knn_graph
+from mentor_pyg.tensor_files import checksum, load_checked, save_checked
 
 __all__ = ["cached_knn_graph"]
 

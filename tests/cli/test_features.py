@@ -38,6 +38,21 @@ def test_columns_become_features_that_models_read(
     assert report["about"]["kind"] == "columns" and list(report["missing"]) == ["3"]
 
 
+def test_texts_of_movielens_need_no_columns(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encoder(device: str) -> Any:
+        return lambda texts: np.array([[len(text), 1.0] for text in texts])
+
+    monkeypatch.setattr("mentor_pyg.features.TextEncoder", encoder)
+    movies = folder.parent / "movies.csv"
+    movies.write_text("movieId,title,genres\n3,Heat (1995),Action\n")
+    run("text", folder, "--items", movies, "--name", "words")
+    assert f"columns of {movies}: title\n" in capsys.readouterr().out
+    assert np.load(folder / "words_feat.npy")[3].tolist() == [len("Heat (1995)"), 1]
+    assert json.loads((folder / "words_report.json").read_text())["about"]["columns"] == ["title"]
+
+
 def test_an_array_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     count = InteractionFolder(folder)[0]["item"].num_nodes
     rows = np.random.default_rng(0).normal(size=(count - 5, 3))

@@ -1,3 +1,4 @@
+import importlib
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from jsonargparse import ArgumentParser
 
 from mentor_pyg import __version__, dependencies
 from mentor_pyg.cli.main import COMMANDS
@@ -45,6 +47,17 @@ def test_help_fits_a_screen(name: str, command: Command, monkeypatch: pytest.Mon
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith(f"usage: mentor-pyg {name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_usage_names_what_a_command_needs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = ArgumentParser(prog="mentor-pyg")
+    importlib.import_module(f"mentor_pyg.cli.{name}").add_arguments(parser, ["--help"])
+    actions = [one for one in parser._actions if one.required or not one.option_strings]
+    needs = [word for one in actions for word in (*one.option_strings, str(one.metavar))]
+    words = re.findall(r"[\w-]+", COMMANDS[name].needs)
+    of_its_own = {"train": ["--model", "NAME"], "recommend": ["--user", "ID", "--all"]}
+    assert sorted(words) == sorted([*needs, *of_its_own.get(name, [])])
 
 
 def test_version(command: Command) -> None:
@@ -95,21 +108,72 @@ def test_refuses_to_import_what_is_not_there(
     refused(r"\(got 'lame': No module named 'absent'\)", "models", "--import=lame")
 
 
-def test_names_the_extra_it_needs(
-    refused: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that makes a package seem not to be installed."""
+
+    def without(package: str) -> None:
+        monkeypatch.setattr(dependencies, "has_package", lambda name: name != package)
+        # What imports Lightning is to be imported anew, which fails and leaves nothing behind.
+        for name in [*sys.modules] if package == "lightning" else ():
+            if name.startswith(("mentor_pyg.training", "mentor_pyg.experiments")):
+                monkeypatch.delitem(sys.modules, name)
+
+    return without
+
+
+MISSING = {
+    "train": ("--model lightgcn", "lightning", "train"),
+    "evaluate": ("RUN --per-user OUT.parquet", "pyarrow", "parquet"),
+    "recommend": ("RUN --all --out OUT.parquet", "pyarrow", "parquet"),
+    "export": ("RUN --out OUT", "pyarrow", "parquet"),
+    "serve": ("OUT", "uvicorn", "serve"),
+    "search": ("--config PLAN --out OUT", "optuna", "experiments"),
+    "compare": ("--config PLAN --out OUT", "lightning", "train"),
+    "ablate": ("--config PLAN --out OUT", "yaml", "train"),
+    "models": ("lightgcn", "docstring_parser", "train"),
+    "features": ("text DATA --items ITEMS --force", "pyarrow", "parquet"),
+    "prepare": ("ITEMS --out OUT", "duckdb", "prepare"),
+    "data": ("DATA", "jsonargparse", "train"),
+}
+"""Of each command, arguments with which it needs a package, and the extra that brings it."""
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_missing_package_is_a_line_that_names_its_extra(
+    name: str,
+    refused: Callable[..., None],
+    without: Callable[[str], None],
+    finished: Path,
+    folder: Path,
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(dependencies, "has_package", lambda name: name != "jsonargparse")
-    refused("The command mentor-pyg needs the package 'jsonargparse'.*the extra 'train'", "models")
+    args, package, extra = MISSING[name]
+    (tmp_path / "plan.yaml").write_text(
+        f"data: {{tiny: {folder}}}\n"
+        "models: {item_knn: {search: {settings.k: [5, 20]}}}\n"
+        "training: {device: cpu}\nseeds: [0]\ntrials: 2\n"
+    )
+    (tmp_path / "items.csv").write_text("item,title\n0,One\n")
+    places = {"RUN": finished, "DATA": folder, "OUT": tmp_path / "out"}
+    places |= {"PLAN": tmp_path / "plan.yaml", "ITEMS": tmp_path / "items.csv"}
+    for place, path in places.items():
+        args = args.replace(place, str(path))
+    without(package)
+    message = rf"needs the package '{package}'.*the extra '{extra}': pip install '\.\[{extra}\]'"
+    refused(message, name, *args.split())
 
 
-@pytest.mark.parametrize("args", [["--help"], ["models", "--help"]])
-def test_starts_without_what_only_training_needs(args: list[str]) -> None:
+@pytest.mark.parametrize(
+    "args",
+    [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS if name != "train")],
+    ids=lambda args: args[0],
+)
+def test_says_how_it_is_used_without_what_only_models_need(args: list[str]) -> None:
     code = "import sys; from mentor_pyg.cli.main import main\n"
     code += f"try: main({args})\n"
-    code += (
-        "except SystemExit: print([n for n in ('lightning', 'tensorboard') if n in sys.modules])"
-    )
-    assert python(code).splitlines()[-1] == "[]"
+    code += "except SystemExit: print({'torch', 'pandas', 'lightning'} & {*sys.modules})"
+    assert python(code).splitlines()[-1] == "set()"
 
 
 def test_is_a_module_too() -> None:
@@ -143,11 +207,31 @@ def test_is_the_entry_point() -> None:
     ],
 )
 def test_completes(line: str, expected: set[str], tmp_path: Path) -> None:
+    assert completions(line, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ev", {"evaluate"}),
+        ("evaluate run --spl", {"--split"}),
+        ("evaluate run --split ", {"val", "test"}),
+        ("compare --on", {"--only"}),
+    ],
+)
+def test_completes_what_needs_no_model_without_torch(
+    line: str, expected: set[str], tmp_path: Path
+) -> None:
+    absent = "import sys; sys.modules['torch'] = None"
+    assert completions(line, tmp_path, before=absent) == expected
+
+
+def completions(line: str, folder: Path, before: str = "") -> set[str]:
+    """Return what a shell is offered for a line, by a Python that first runs some code."""
     pytest.importorskip("argcomplete")
-    line, found = f"mentor-pyg {line}", tmp_path / "found"
-    code = "from mentor_pyg.cli.main import main; main()"
+    line, found = f"mentor-pyg {line}", folder / "found"
     python(
-        code,
+        f"{before}\nfrom mentor_pyg.cli.main import main; main()",
         _ARGCOMPLETE="1",
         _ARGCOMPLETE_IFS="\n",
         _ARGCOMPLETE_SUPPRESS_SPACE="1",
@@ -156,4 +240,4 @@ def test_completes(line: str, expected: set[str], tmp_path: Path) -> None:
         COMP_POINT=str(len(line)),
         COMP_TYPE="9",
     )
-    assert set(found.read_text().split("\n")) == expected
+    return set(found.read_text().split("\n"))

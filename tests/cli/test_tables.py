@@ -9,6 +9,7 @@ import torch
 from mentor_pyg import dependencies
 from mentor_pyg.cli.tables import original_ids, table_writer
 from mentor_pyg.datasets import SyntheticMultimodal
+from mentor_pyg.dependencies import MissingPackageError
 
 
 def parts(fail: bool = False) -> Iterator[pd.DataFrame]:
@@ -57,7 +58,9 @@ def test_refuses_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match=r"'per-user' needs to end in .csv or .parquet \(got "):
         table_writer(tmp_path / "table.txt", False, "per-user")
     monkeypatch.setattr(dependencies, "has_package", lambda name: name != "pyarrow")
-    with pytest.raises(ValueError, match=r"'pyarrow'.* extra 'parquet'.*or write a \.csv file"):
+    with pytest.raises(
+        MissingPackageError, match=r"'pyarrow'.* extra 'parquet'.*or write a \.csv file"
+    ):
         table_writer(tmp_path / "table.parquet", False, "out")
     table_writer(tmp_path / "table.csv", False, "out")(parts())
 

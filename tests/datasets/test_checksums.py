@@ -13,7 +13,7 @@ from mentor_pyg.datasets.checksums import (
     log_published,
     splits_verdict,
 )
-from mentor_pyg.files import checksum
+from mentor_pyg.tensor_files import checksum
 
 REAL = Path(__file__).parents[3] / "shared" / "data"
 

@@ -42,6 +42,23 @@ def test_ids_in_the_file_say_whose_rows_they_are(tmp_path: Path, suffix: str) ->
     assert found([found.read(0), found.read(2)]).tolist() == [[2, 3], [0, 1]]
 
 
+@pytest.mark.parametrize("name", ["ids", "movieId", "ITEM_ID", "parent_asin"])
+def test_ids_have_the_names_of_tables_of_items(tmp_path: Path, name: str) -> None:
+    ids = np.array(["c", "a", "b"])
+    np.savez(tmp_path / "x.npz", **{name: ids, "item": ROWS})  # type: ignore[arg-type]
+    pd.DataFrame({"x": ROWS.tolist(), name: ids}).to_parquet(tmp_path / "x.parquet")
+    for suffix in (".npz", ".parquet"):
+        found = ArrayRows(tmp_path / f"x{suffix}", IDS)
+        assert [found.read(item)[0] for item in range(3)] == [2, 4, 0]
+
+
+def test_parquet_needs_ids_and_one_column_of_lists(tmp_path: Path) -> None:
+    for extra in ({}, {"id": IDS, "more": IDS}):
+        pd.DataFrame({"x": ROWS.tolist(), **extra}).to_parquet(tmp_path / "x.parquet")
+        with pytest.raises(ValueError, match=r"needs a column item or .* or ids, and one of lists"):
+            ArrayRows(tmp_path / "x.parquet", IDS)
+
+
 def test_ids_in_a_file_of_their_own(tmp_path: Path) -> None:
     path = save(tmp_path / "x.npy", ROWS, None)
     ids = tmp_path / "ids.txt"

@@ -31,6 +31,18 @@ def test_rows_come_in_the_order_of_the_items(tmp_path: Path, suffix: str) -> Non
     assert again.sha256() == table.sha256() != other.sha256()
 
 
+def test_where_none_are_named_columns_are_those_of_texts(tmp_path: Path) -> None:
+    path = tmp_path / "movies.csv"
+    path.write_text("movieId,title,genres\n007,One,Drama\n")
+    assert read_item_columns(path, None, IDS).columns == {"title": [None, "One", None]}
+    path.write_text("movieId,Description,price,NAME\n007,Long,2,One\n")
+    columns = read_item_columns(path, None, IDS).columns
+    assert columns == {"NAME": [None, "One", None], "Description": [None, "Long", None]}
+    path.write_text("movieId,genres\n007,Drama\n")
+    with pytest.raises(ValueError, match="has no column of titles or descriptions; name those"):
+        read_item_columns(path, None, IDS)
+
+
 def test_ids_of_digits_are_text(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text("id,title\n007,x\n08,y\n", encoding="utf-8-sig")

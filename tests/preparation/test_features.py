@@ -38,7 +38,9 @@ def write_records(path: Path, ids: list[str]) -> Path:
 
 
 def test_items_are_described_in_their_order(reviews: Path, items: Path, tmp_path: Path) -> None:
-    prepare([reviews], tmp_path / "out", Preparation(items=str(items)))
+    said = list[str]()
+    prepare([reviews], tmp_path / "out", Preparation(items=str(items)), say=said.append)
+    assert f"left out: 1 rows of {items}, whose items have a row before" in said
     table = pd.read_parquet(tmp_path / "out" / "items.parquet").set_index("id")
     assert list(table.index) == [f"i{n}" for n in range(8)]
     assert table["itemID"].tolist() == list(range(8))
@@ -47,7 +49,9 @@ def test_items_are_described_in_their_order(reviews: Path, items: Path, tmp_path
     ]  # fmt: skip
     assert table.loc["i0", "title"] == "Item i0"
     assert table["title"].isna().tolist() == [n in (1, 4) for n in range(8)]
-    assert "| title | 6 | 75.0% |" in (tmp_path / "out" / "card.md").read_text()
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "| title | 6 | 75.0% |" in card
+    assert f"1 rows of {items} are left out: their items have a row before." in card
 
 
 def test_rows_follow_the_items(

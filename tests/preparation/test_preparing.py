@@ -186,7 +186,7 @@ def test_the_card_says_how_it_was_made(reviews: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     page = (tmp_path / "out" / "card.html").read_text()
     assert page.count("<svg") == 2 and "src=" not in page and "href=" not in page
-    assert "<title>4 to 7: " in page
+    assert "<title>4–7: " in page
 
 
 def test_the_card_has_the_columns_of_every_file(reviews: Path, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS
 from mentor_pyg.dependencies import UnavailableError
-from mentor_pyg.training import TrainingConfig
+from mentor_pyg.models import MENTOR, MMSSL, Recommender
+from mentor_pyg.training import TrainingConfig, running
 
 Train = Callable[..., Any]
 
@@ -48,6 +49,28 @@ def test_a_cuda_graph_needs_batches_of_one_size(monkeypatch: pytest.MonkeyPatch)
     assert TrainingConfig(cuda_graph=True).cuda_graph
     with pytest.raises(ValueError, match="'cuda_graph' needs batches of one size"):
         TrainingConfig(cuda_graph=True, batches="users")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            MENTOR,
+            "mentor with these settings does not have; give contrast='full', or leave it out$",
+        ),
+        (MMSSL, "mmssl with these settings does not have; leave it out$"),
+    ],
+)
+def test_a_cuda_graph_needs_one_loss_of_static_shapes(
+    model: type[Recommender], message: str, data: HeteroData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = torch.device("cuda")
+    monkeypatch.setattr("mentor_pyg.training.config.resolve_device", lambda _: cuda)
+    config = TrainingConfig(cuda_graph=True)
+    settings = {"contrast": "batch"} if model is MENTOR else {}
+    made = model.from_data(data, model.Config.from_dict(settings))
+    with pytest.raises(ValueError, match=message):
+        running._try(made, made.prepare(data), data, config)
 
 
 @pytest.mark.parametrize("seed", [2**45, 2**63 - 1])

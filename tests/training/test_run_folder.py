@@ -51,7 +51,7 @@ def test_finish(tmp_path: Path) -> None:
     ("settings", "message"),
     [
         (changed("training", lr=0.2), r"\({'training.lr': 0.1}, now {'training.lr': 0.2}\)"),
-        (changed("training", seed=1), r"\({'training.seed': None}, now {'training.seed': 1}\)"),
+        (changed("training", seed=1), r"\({}, now {'training.seed': 1}\)"),
         (changed("training", k=[10]), r"'training.k': \[10, 20\]}, now {'training.k': \[10\]}"),
         (changed("model", settings={"k": 5, "lr": 0.5}), r"{'model.settings.k': 10}, now"),
         (changed("data", sha256="1"), r"{'data.sha256': '0'}, now {'data.sha256': '1'}"),

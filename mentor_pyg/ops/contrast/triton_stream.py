@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mentor_pyg.dependencies import UnavailableError, has_triton, triton_is_interpreted
+from mentor_pyg.dependencies import UnavailableError, can_import, triton_is_interpreted
 from mentor_pyg.typing import Precision
 
 __all__ = ["cross_entropy", "unavailable"]
@@ -63,7 +63,7 @@ def unavailable(rows: Tensor, precision: Precision) -> str | None:
     ``None`` for rows on the CPU means that Triton's interpreter was asked for, which is far too
     slow for anything but tests.
     """
-    if not has_triton():
+    if not can_import("triton.language"):
         return "triton is not installed, or does not import; pip install triton"
     if rows.dtype == torch.float64:
         return "its kernels compute in float32 (the rows are float64)"

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from mentor_pyg.dependencies import has_torch_scatter
+from mentor_pyg.dependencies import can_import
 from mentor_pyg.graph import Adjacency
 
 __all__ = ["product", "unavailable"]
@@ -10,7 +10,7 @@ __all__ = ["product", "unavailable"]
 
 def unavailable(adjacency: Adjacency, x: Tensor) -> str | None:
     """Return why the backend cannot run on these inputs, or ``None``."""
-    if not has_torch_scatter():
+    if not can_import("torch_scatter"):
         return "torch-scatter is not installed; pip install --no-build-isolation torch-scatter"
     return None
 

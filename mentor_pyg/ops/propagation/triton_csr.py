@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mentor_pyg.dependencies import has_triton, triton_is_interpreted
+from mentor_pyg.dependencies import can_import, triton_is_interpreted
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.ops.propagation.compact_index import compact_index
 from mentor_pyg.ops.propagation.noise import Noise, add_noise
@@ -37,7 +37,7 @@ def unavailable(adjacency: Adjacency, x: Tensor) -> str | None:
     ``None`` for tensors on the CPU means that Triton's interpreter was asked for, not that the
     backend is any good there: ``"auto"`` needs to try the others first.
     """
-    if not has_triton():
+    if not can_import("triton.language"):
         return "triton is not installed, or does not import; pip install triton"
     return _wrong_device(adjacency, x) or _wrong_dtype(adjacency, x) or _too_big(adjacency, x)
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mentor_pyg.dependencies import has_triton, triton_is_interpreted
+from mentor_pyg.dependencies import can_import, triton_is_interpreted
 from mentor_pyg.losses import Similarity, info_nce, softmax_loss
 from mentor_pyg.ops.contrast import triton_stream
 from mentor_pyg.typing import Precision
@@ -32,7 +32,7 @@ ROUNDING = {"ieee": 1e-6, "tf32x3": 2e-6, "tf32": 2**-11, "bf16": 2**-8}
 DROPPED_BITS = {"ieee": 0, "tf32x3": 0, "tf32": 13, "bf16": 16}
 
 runs_kernels = pytest.mark.skipif(
-    not has_triton() or (DEVICE.type == "cpu" and not triton_is_interpreted()),
+    not can_import("triton.language") or (DEVICE.type == "cpu" and not triton_is_interpreted()),
     reason="needs triton, and a CUDA device or TRITON_INTERPRET=1",
 )
 needs_cuda = pytest.mark.skipif(DEVICE.type == "cpu", reason="needs a CUDA device")
@@ -522,19 +522,19 @@ def test_says_why_it_cannot_run(channels: int, dtype: torch.dtype, reason: str) 
 
 
 def test_refuses_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_stream, "has_triton", lambda: False)
+    monkeypatch.setattr(triton_stream, "can_import", lambda _: False)
     with pytest.raises(RuntimeError, match="triton is not installed"):
         info_nce(*random_views(3), 0.2, "triton")
 
 
-@pytest.mark.skipif(not has_triton(), reason="needs triton")
+@pytest.mark.skipif(not can_import("triton.language"), reason="needs triton")
 def test_refuses_the_cpu_without_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triton_stream, "triton_is_interpreted", lambda: False)
     with pytest.raises(RuntimeError, match=r"need an NVIDIA GPU.*\(the rows are on cpu\)"):
         info_nce(*random_views(3), 0.2, "triton")
 
 
-@pytest.mark.skipif(not has_triton(), reason="needs triton")
+@pytest.mark.skipif(not can_import("triton.language"), reason="needs triton")
 @pytest.mark.parametrize(
     ("major", "shared_kib", "precision", "reason"),
     [
@@ -610,7 +610,7 @@ for width, tile in _TILES[precision].items():
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    DEVICE.type == "cuda" or sys.platform != "linux" or not has_triton(),
+    DEVICE.type == "cuda" or sys.platform != "linux" or not can_import("triton.language"),
     reason="needs triton's compiler, and no CUDA device, on which all other tests compile",
 )
 @pytest.mark.parametrize("shift", ["constant", "running"])

@@ -172,7 +172,7 @@ def test_other_dtypes_than_the_weights_keep_theirs(
 
 
 def test_scatter_without_torch_scatter_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mentor_pyg.ops.propagation.scatter.has_torch_scatter", lambda: False)
+    monkeypatch.setattr("mentor_pyg.ops.propagation.scatter.can_import", lambda _: False)
     adjacency, x = symmetric(torch.float32), torch.zeros(60, 2)
     with pytest.raises(RuntimeError, match=r"'scatter' cannot run: torch-scatter is not installed"):
         propagate(adjacency, x, "scatter")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mentor_pyg.dependencies import has_triton, triton_is_interpreted
+from mentor_pyg.dependencies import can_import, triton_is_interpreted
 from mentor_pyg.graph import Adjacency, normalize_symmetric
 from mentor_pyg.ops import Noise, add_noise, propagate, propagate_layers
 from mentor_pyg.ops.propagation import naive, triton_csr
@@ -18,7 +18,7 @@ from mentor_pyg.ops.propagation.segments import MAX_SEGMENT_EDGES
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 runs_kernels = pytest.mark.skipif(
-    not has_triton() or (DEVICE.type == "cpu" and not triton_is_interpreted()),
+    not can_import("triton.language") or (DEVICE.type == "cpu" and not triton_is_interpreted()),
     reason="needs triton, and a CUDA device or TRITON_INTERPRET=1",
 )
 needs_cuda = pytest.mark.skipif(DEVICE.type == "cpu", reason="needs a CUDA device")
@@ -321,13 +321,13 @@ def test_layers_and_their_gradients_are_those_of_naive(graph: str) -> None:
 @pytest.fixture
 def usable(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Make tensors on the CPU look like any that Triton takes."""
-    monkeypatch.setattr(triton_csr, "has_triton", lambda: True)
+    monkeypatch.setattr(triton_csr, "can_import", lambda _: True)
     monkeypatch.setattr(triton_csr, "triton_is_interpreted", lambda: True)
     return monkeypatch
 
 
 def test_without_triton_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_csr, "has_triton", lambda: False)
+    monkeypatch.setattr(triton_csr, "can_import", lambda _: False)
     with pytest.raises(RuntimeError, match="'triton' cannot run: triton is not installed"):
         propagate(item_graph(), randn(6, 2), "triton")
 
@@ -400,7 +400,7 @@ for storage, noise, unused in (("*fp32", "drawn", "draws"), ("*bf16", "given", "
 
 
 @pytest.mark.skipif(
-    DEVICE.type == "cuda" or sys.platform != "linux" or not has_triton(),
+    DEVICE.type == "cuda" or sys.platform != "linux" or not can_import("triton.language"),
     reason="needs triton's compiler, and no CUDA device, on which all other tests compile",
 )
 def test_kernels_compile_for_hopper(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+
+from mentor_pyg.export import read_item_table
+from mentor_pyg.features import read_item_columns
+from mentor_pyg.item_tables import ITEM_COLUMNS, find_columns, find_table, item_ids, read_table
+from mentor_pyg.preparation import Preparation, prepare
+
+
+def test_a_role_has_the_first_of_its_names_that_is_there() -> None:
+    assert find_columns(["price", "itemID", "ID"]) == {"item": "ID"}
+    assert find_columns(["itemid"]) == {"item": "itemid"}
+    assert find_columns(["Title", "title", "MOVIEID"]) == {"item": "MOVIEID", "title": "Title"}
+    assert find_columns(["name", "URL", "imurl"]) == {
+        "title": "name", "image": "imurl", "link": "URL",
+    }  # fmt: skip
+    assert find_columns(["x"]) == {}
+    assert find_columns(["B", "c"], {"one": ("a", "b"), "two": ("d",)}) == {"one": "B"}
+
+
+def test_the_documentation_lists_the_names() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "preparation.md").read_text()
+    for usual in ITEM_COLUMNS.values():
+        assert f"| {', '.join(f'`{name}`' for name in usual)} |" in page
+
+
+def test_no_name_has_two_roles() -> None:
+    names = [name.lower() for usual in ITEM_COLUMNS.values() for name in usual]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("item", ITEM_COLUMNS["item"])
+@pytest.mark.parametrize("change", [str.lower, str.upper, str])
+def test_all_that_read_items_take_the_same_names(
+    item: str, change: type[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("duckdb")
+    names = [change(name) for name in (item, "name", "imUrl", "url")]
+    path = tmp_path / "items.csv"
+    rows = [f"i{n},Item {n},http://x/{n},http://y/{n}" for n in range(3)]
+    path.write_text("\n".join([",".join(names), *rows]))
+    assert find_table(tmp_path) == path
+    assert item_ids(read_table(path), path) == ["i0", "i1", "i2"]
+    columns = read_item_columns(path, None, ["i2", "i1"]).columns
+    assert columns == {names[1]: ["Item 2", "Item 1"]}
+    of_export = read_item_table(path)
+    assert of_export.loc["i1"].to_dict() == {
+        "title": "Item 1", "link": "http://y/1", "image": "http://x/1",
+    }  # fmt: skip
+    ratings = tmp_path / "ratings.csv"
+    rows = [f"u{user},i{n},{n}" for user in range(3) for n in range(3)]
+    ratings.write_text("\n".join([f"user,{change('movieId')},time", *rows]))
+    settings = Preparation(items=str(path), split="leave-one-out", threads=1)
+    prepare([ratings], tmp_path / "out", settings)
+    assert read_item_table(tmp_path / "out" / "items.parquet")[[*of_export]].equals(of_export)
