@@ -1,6 +1,6 @@
 """What the training loop costs: an epoch in a plain loop and by ``train``.
 
-python benchmarks/wrapper.py --data data/tiktok
+python benchmarks/training_loop.py --data data/tiktok
 """
 
 from __future__ import annotations
