@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
 from mentor_pyg.cli.console import reported
 from mentor_pyg.dependencies import require
@@ -79,12 +79,34 @@ def main(args: Sequence[str] | None = None) -> None:
             # As a program of its own, since jsonargparse completes no options of subcommands.
             os.environ["_ARGCOMPLETE"] = "2"
             parser = parsers[chosen]
+            for action in parser._actions:
+                _complete(action)
         try:
             values = parser.parse_args(words)[chosen].as_dict()
         except argparse.ArgumentError as error:
             command = f"mentor-pyg {chosen}" if chosen in COMMANDS else "mentor-pyg"
             raise ValueError(f"{_plain(str(error)).rstrip('.')}; see `{command} --help`") from error
         importlib.import_module(f"mentor_pyg.cli.{chosen}").run(**values)
+
+
+def _complete(action: Any) -> None:
+    """Let an argument offer the values that it has, or files where it is a path.
+
+    By itself jsonargparse offers nothing for most of them, and fails where it does not.
+    """
+    if "completer" in vars(action) or not hasattr(action, "completer"):
+        return  # It has its own, or none.
+    known, hint = action.completer, getattr(action, "_typehint", None)
+    values = _literals(hint)
+    files: Any = require("argcomplete.completers", extra="completion", purpose="Completion")
+    offer = files.FilesCompleter() if "Path" in str(hint) else lambda **_: values
+    action.completer = lambda **given: known(**given) or offer(**given)
+
+
+def _literals(hint: Any) -> list[str]:
+    if get_origin(hint) is Literal:
+        return list(map(str, get_args(hint)))
+    return [value for part in get_args(hint) for value in _literals(part)]
 
 
 def _plain(message: str) -> str:

@@ -217,6 +217,12 @@ def test_completes(line: str, expected: set[str], tmp_path: Path) -> None:
         ("evaluate run --spl", {"--split"}),
         ("evaluate run --split ", {"val", "test"}),
         ("compare --on", {"--only"}),
+        ("evaluate benc", {"benchmarks/"}),
+        ("export run --items benc", {"benchmarks/"}),
+        ("export run --index h", {"hnsw"}),
+        ("features te", {"text"}),
+        ("features text benc", {"benchmarks/"}),
+        ("evaluate run --k 1", {""}),
     ],
 )
 def test_completes_what_needs_no_model_without_torch(
