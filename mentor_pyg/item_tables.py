@@ -131,6 +131,8 @@ def item_ids(table: Any, path: Path) -> list[str]:
 
 def id_text(value: Any) -> str:
     """Return an id as text, of a float that is whole an integer's, and ``""`` if there is none."""
+    if isinstance(value, bytes):  # Text as older writers of Parquet have it.
+        value = value.decode(errors="replace")
     if isinstance(value, float) and value.is_integer() and abs(value) < 9e15:
         value = int(value)
     return "" if value is None or value != value else str(value)
@@ -138,6 +140,8 @@ def id_text(value: Any) -> str:
 
 def as_text(value: Any) -> str | None:
     """Return a cell as text, of a list all its parts; ``None`` if there is nothing."""
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
     if isinstance(value, list):
         return " ".join(part for part in map(as_text, value) if part is not None) or None
     return None if value is None else str(value) or None

@@ -55,3 +55,14 @@ def test_all_that_read_items_take_the_same_names(
     settings = Preparation(items=str(path), split="leave-one-out", threads=1)
     prepare([ratings], tmp_path / "out", settings)
     assert read_item_table(tmp_path / "out" / "items.parquet")[[*of_export]].equals(of_export)
+
+
+def test_text_that_parquet_holds_as_bytes_is_text(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"item": ["ü1".encode(), b"2"], "title": ["Tür".encode(), None]})
+    parquet.write_table(table, tmp_path / "items.parquet")
+    assert read_item_table(tmp_path / "items.parquet")["title"].to_dict() == {
+        "ü1": "Tür",
+        "2": None,
+    }

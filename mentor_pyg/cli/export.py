@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -76,19 +77,22 @@ def run(
 
 
 def _read_details(items: Path | None, source: Path, new_items: Path | None) -> pd.DataFrame | None:
-    """Return what the tables say of items, the first where several do."""
-    import pandas as pd
-
+    """Return what the tables say of items, by the first that has a value where several do."""
     from mentor_pyg.export.item_table import read_item_table
 
     tables = [] if items is None else [read_item_table(items)]
-    folders = [new_items, source if items is None and source.is_dir() else None]
-    paths = [find_table(folder) for folder in folders if folder is not None]
-    tables += [read_item_table(path, ids_alone=True) for path in paths if path is not None]
+    if new_items is not None and (path := find_table(new_items)) is not None:
+        tables.append(read_item_table(path, ids_alone=True))
+    if items is None and source.is_dir() and (path := find_table(source)) is not None:
+        try:
+            tables.append(read_item_table(path, ids_alone=True))
+        except ValueError as error:  # Nobody asked for it.
+            print(f"items have no titles of the data folder: {error}", file=sys.stderr)
     if not any(len(table.columns) for table in tables):
         return None
-    details = pd.concat(tables)
-    details = details[~details.index.duplicated()]
+    details = tables[0]
+    for table in tables[1:]:
+        details = details.combine_first(table)
     return details.where(details.notna(), None)
 
 

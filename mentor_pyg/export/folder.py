@@ -235,7 +235,7 @@ def _details(items: pd.DataFrame | None, item_id: list[str]) -> pd.DataFrame:
     if items is not None and not items.index.isin(item_id).any():
         raise ValueError(
             f"'items' needs the ids of the data, such as {item_id[0]!r} (got {items.index[0]!r}); "
-            f"none of its {len(items)} is among them"
+            f"none of its {len(items)} is among them; give another table of items"
         )
     table = pd.DataFrame({"id": item_id})
     for name in DETAILS:

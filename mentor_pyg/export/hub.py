@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mentor_pyg.dependencies import require
-from mentor_pyg.files import write_json
+from mentor_pyg.files import read_json, write_json
 from mentor_pyg.models import Model, load_model
 
 __all__ = ["HubModel"]
@@ -42,8 +42,11 @@ class HubModel(  # type: ignore[call-arg]  # The package is optional.
         for name in (_WEIGHTS, _SETTINGS, _METRICS):
             if not (self.run / name).is_file():
                 raise FileNotFoundError(f"{self.run} holds no finished run (it has no {name})")
-        self.settings: dict[str, Any] = json.loads((self.run / _SETTINGS).read_text())
-        self.metrics: dict[str, Any] = json.loads((self.run / _METRICS).read_text())
+        mend = "put a copy in its place"
+        with read_json(self.run / _SETTINGS, mend) as settings:
+            self.settings: dict[str, Any] = dict(settings)
+        with read_json(self.run / _METRICS, mend) as metrics:
+            self.metrics: dict[str, Any] = dict(metrics)
         self._hub_mixin_config = None  # Settings are in settings.json.
 
     @property

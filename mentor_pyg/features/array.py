@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from mentor_pyg.dependencies import require
 from mentor_pyg.features.writing import Features, UnusableError
-from mentor_pyg.item_tables import ITEM_COLUMNS, find_columns
+from mentor_pyg.item_tables import ITEM_COLUMNS, find_columns, id_text
 
 __all__ = ["ArrayRows"]
 
@@ -101,7 +101,7 @@ def _read(path: Path) -> tuple[Any, list[str] | None]:
             raise ValueError(f"it needs one array of two dimensions (got {len(tables)})")
         table = arrays.pop(tables[0])
         name = _id_name(arrays)
-        return table, None if name is None else [str(one) for one in arrays[name].tolist()]
+        return table, None if name is None else [id_text(one) for one in arrays[name].tolist()]
     if path.suffix == ".parquet":
         parquet: Any = require("pyarrow.parquet", extra="parquet", purpose="Reading Parquet")
         columns = parquet.read_table(path)
@@ -113,7 +113,7 @@ def _read(path: Path) -> tuple[Any, list[str] | None]:
                 f"{columns.column_names})"
             )
         return np.array(columns.column(others[0]).to_pylist()), [
-            str(one) for one in columns.column(name).to_pylist()
+            id_text(one) for one in columns.column(name).to_pylist()
         ]
     raise ValueError("its name needs to end in .npy, .npz, .safetensors or .parquet")
 

@@ -158,7 +158,7 @@ def check_same_encoder(folder: Path, like: Path) -> None:
 
 
 def _report_of(path: Path) -> Path:
-    return path.with_name(path.name.replace("_feat.npy", "_report.json"))
+    return path.with_name(f"{path.stem.removesuffix('_feat')}_report.json")
 
 
 def _encoder_of(path: Path) -> dict[str, Any] | None:

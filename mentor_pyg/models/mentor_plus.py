@@ -67,7 +67,7 @@ class MENTORPlus(EmbeddingRecommender):
 
     A variant of `"MENTOR: Multi-level Self-supervised Learning for Multimodal Recommendation"
     <https://arxiv.org/abs/2402.19407>`_. What is kept is what validation supports
-    (``docs/results.md``): propagation over interactions, features projected to the ids' width,
+    (``docs/trials.md``): propagation over interactions, features projected to the ids' width,
     and the item semantic graph. With tables :math:`\mathbf{E}` of users and items,
 
     .. math::

@@ -98,7 +98,9 @@ class Source:
             whole = f"CASE WHEN {is_whole} THEN TRY_CAST({quoted} AS BIGINT)::VARCHAR END"
             return f"nullif(coalesce({whole}, {quoted}::VARCHAR), 'nan')"
         if type_ == "BLOB":  # Text as older writers have it.
-            return f"decode({quoted})"
+            return f"try(decode({quoted}))"
+        if self.is_nested(name):
+            return f"to_json({quoted})::VARCHAR"
         return quoted if self.kind == "json" else f"{quoted}::VARCHAR"
 
     def is_nested(self, name: str) -> bool:

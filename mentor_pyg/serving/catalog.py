@@ -6,7 +6,6 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -160,8 +159,9 @@ class _Prefixes:
     def __init__(self, ids: Sequence[str], titles: Sequence[str | None]) -> None:
         keys = [(_folded(one), n) for n, one in enumerate(ids)]
         for n, title in enumerate(titles):
-            text = " ".join(_folded(title or "").split())
-            starts = [word.start() for word in islice(_START.finditer(text), _WORDS)]
+            words = _folded(title or "").split()
+            text, head = " ".join(words), " ".join(words[:_WORDS])
+            starts = [word.start() for word in _START.finditer(head)]
             keys += [(text[start : start + _LONGEST], n) for start in starts]
         keys.sort()
         self._texts = [text for text, _ in keys]

@@ -45,6 +45,9 @@ def test_items_are_called_as_the_data_folder_says(
         (data / "items.csv").write_text(text)
         done = command("export", finished, "--out", tmp_path / "out", "--data", data, "--force")
         assert (done.status, done.err) == (0, "") and done.out.splitlines()[1].startswith(line)
+    (data / "items.csv").write_text("sku,title\n3,Three\n")
+    done = command("export", finished, "--out", tmp_path / "out", "--data", data, "--force")
+    assert done.status == 0 and "no titles of the data folder: " in done.err
 
 
 def test_prints_the_recall_of_an_index(command: Command, finished: Path, tmp_path: Path) -> None:
@@ -96,13 +99,14 @@ def test_items_that_came_after_training_are_in_it(
     assert np.array_equal(np.load(new / "text_feat.npy"), rows[::-1])
     refused("encoded by their own means", "features", "columns", new, "--columns", "price")
     out = tmp_path / "out"
-    (tmp_path / "items.csv").write_text("item,title\n3,Three\n81,Other\n")
+    (tmp_path / "items.csv").write_text("item,title,link\n3,Three,\n80,,http://x/80\n81,Other,\n")
     done = command("export", finished, "--out", out, "--new-items", new, "--items",
                    tmp_path / "items.csv")  # fmt: skip
     assert (done.status, done.err) == (0, "")
     export = read_export(out)
     titles = [export.details[item]["title"] for item in (3, 80, 81)]
     assert export.tables.num_items == 82 and titles == ["Three", "New", "Other"]
+    assert export.details[80]["link"] == "http://x/80"
     before = command("export", finished, "--out", tmp_path / "before")
     assert before.status == 0
     old = read_export(tmp_path / "before").tables.item

@@ -196,6 +196,9 @@ def test_tells_features_of_another_encoder(tmp_path: Path) -> None:
     message = r"other/text_feat.npy was made by the other one, those of .*old by the old one"
     with pytest.raises(ValueError, match=message):
         check_same_encoder(tmp_path / "other", like=tmp_path / "old")
+    (tmp_path / "old" / "text_feat.npy").rename(tmp_path / "old" / "text_feat.pt")
+    with pytest.raises(ValueError, match=message):
+        check_same_encoder(tmp_path / "other", like=tmp_path / "old")
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"about": {"kind": "array"}}'])

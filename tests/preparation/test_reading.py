@@ -541,3 +541,16 @@ def test_ids_are_single_values(value: Any, tmp_path: Path) -> None:
     table.assign(itemID=[value] * len(table)).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"a.parquet: the item is in column 'itemID', .* --item"):
         prepare([tmp_path / "a.parquet"], tmp_path / "out")
+
+
+def test_nested_texts_of_items_are_their_parts(tmp_path: Path, reviews: Path) -> None:
+    table = pd.DataFrame(
+        {"item": ["i0"], "description": [["Soft.", "Red."]], "image": [[{"large": "http://x/l"}]]}
+    )
+    table.to_parquet(tmp_path / "items.parquet")
+    prepare([reviews], tmp_path / "out", Preparation(items=str(tmp_path / "items.parquet")))
+    made = pd.read_parquet(tmp_path / "out" / "items.parquet").set_index("id").loc["i0"]
+    assert (made["description"], made["image"]) == ("Soft. Red.", "http://x/l")
+    table.assign(item=[["i0"]]).to_parquet(tmp_path / "items.parquet")
+    with pytest.raises(ValueError, match=r"items.parquet: the id of an item is in column 'item'"):
+        prepare([reviews], tmp_path / "two", Preparation(items=str(tmp_path / "items.parquet")))

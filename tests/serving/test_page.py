@@ -1,5 +1,6 @@
 """The web page in a headless Chromium."""
 
+import re
 import shutil
 import threading
 import time
@@ -242,7 +243,7 @@ def test_enter_takes_the_first_suggestion(
     page.until("#heading", heading)
     page.until("#results > li")
     page.find("#results button")[0].click()
-    page.until(".why li .soft", " · ")  # Nearest items have their ids beside their titles.
+    assert re.match(r"i\d+ · ", page.until(".why li .soft").text)  # Ids beside titles.
 
 
 def test_enter_prefers_the_very_id(browser: webdriver.Chrome, url: str) -> None:
@@ -255,6 +256,20 @@ def test_enter_prefers_the_very_id(browser: webdriver.Chrome, url: str) -> None:
     page.find("#query")[0].click()
     page.press("a", Keys.ENTER)
     page.until("#heading", "For user a")
+
+
+def test_what_was_asked_before_is_not_taken(browser: webdriver.Chrome, url: str) -> None:
+    page = Page(browser, url)
+    page.until("#about", "mentor")
+    page.run(
+        "const ask = window.fetch; window.fetch = (path, ...more) => new Promise(done =>"
+        " setTimeout(() => done(ask(path, ...more)), path.includes('search') ? 500 : 0))"
+    )
+    page.find("#query")[0].click()
+    page.press("user/5", Keys.ENTER)
+    page.find("input[value=items]")[0].click()
+    time.sleep(0.9)
+    assert not page.find("#chosen li") and not page.find("#results > li")
 
 
 def test_texts_are_cut_between_characters(browser: webdriver.Chrome, url: str) -> None:
