@@ -220,7 +220,7 @@ def test_completes(line: str, expected: set[str], tmp_path: Path) -> None:
         ("evaluate benc", {"benchmarks/"}),
         ("export run --items benc", {"benchmarks/"}),
         ("export run --index h", {"hnsw"}),
-        ("features te", {"text"}),
+        ("features tex", {"text"}),
         ("features text benc", {"benchmarks/"}),
         ("evaluate run --k 1", {""}),
     ],
