@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mentor_pyg.files import read_json
+from mentor_pyg.models import FittedModel
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import TrainingConfig
 from mentor_pyg.training.run_folder import flattened
@@ -74,6 +75,9 @@ def changes(
         "training": {**TrainingConfig().to_dict(), **ran["training"]} | any_device,
         "data": ran["data"]["sha256"],
     }
+    if issubclass(find_model(model), FittedModel):  # Of how models are trained it reads no more.
+        for parts in (asked, found):
+            parts["training"] = {"k": parts["training"]["k"]}
     if asked["model"] != found["model"]:
         return f"the model was {found['model']}, now {asked['model']}"
     before, now = (flattened(json.loads(json.dumps(parts))) for parts in (found, asked))

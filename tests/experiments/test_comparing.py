@@ -324,6 +324,17 @@ def test_a_changed_plan_is_noticed(
     assert "### Failed: " in markdown and named in markdown
 
 
+def test_how_models_are_trained_does_not_concern_fitted_ones(write_plan: Write, out: Path) -> None:
+    compare(read_plan(write_plan(*GIVEN)), out)
+    path = write_plan(*GIVEN)
+    path.write_text(path.read_text().replace("epochs: 3", "epochs: 3, patience: 2"))
+    with pytest.raises(ValueError, match="patience was .*, now 2"):
+        compare(read_plan(path), out)
+    shutil.rmtree(out / "cells" / "tiny" / "lightgcn")
+    shutil.rmtree(out / "cells" / "tiny" / "lightgcn-flat")
+    compare(read_plan(path), out)
+
+
 def test_a_setting_that_is_younger_than_a_run_had_its_default(write_plan: Write, out: Path) -> None:
     plan = read_plan(write_plan(*GIVEN))
     for cell in compare(plan, out):
