@@ -61,23 +61,26 @@ def changes(
         seed: The seed.
         data: The checksum of the dataset.
     """
-    of_model, training = find_model(model).Config, {**settings["training"], "seed": seed}
-    any_device = {"device": None}  # Where a run was is not what it is.
+    cls, training = find_model(model), {**settings["training"], "seed": seed}
+    of_model = cls.Config
+
+    def trained(values: Mapping[str, Any]) -> dict[str, Any]:
+        # How they are trained is nothing to models without gradients, and where to no run.
+        some = {"k": values["k"]} if issubclass(cls, FittedModel) else dict(values)
+        return {**some, "device": None}
+
     asked = {
-        "model": find_model(model).name,
+        "model": cls.name,
         "settings": of_model.from_dict(settings["settings"]).to_dict(),
-        "training": TrainingConfig.from_dict(training).to_dict() | any_device,
+        "training": trained(TrainingConfig.from_dict(training).to_dict()),
         "data": data,
     }
     found = {
         "model": ran["model"]["name"],
         "settings": {**of_model().to_dict(), **ran["model"]["settings"]},
-        "training": {**TrainingConfig().to_dict(), **ran["training"]} | any_device,
+        "training": trained({**TrainingConfig().to_dict(), **ran["training"]}),
         "data": ran["data"]["sha256"],
     }
-    if issubclass(find_model(model), FittedModel):  # Of how models are trained it reads no more.
-        for parts in (asked, found):
-            parts["training"] = {"k": parts["training"]["k"]}
     if asked["model"] != found["model"]:
         return f"the model was {found['model']}, now {asked['model']}"
     before, now = (flattened(json.loads(json.dumps(parts))) for parts in (found, asked))

@@ -328,7 +328,7 @@ def test_how_models_are_trained_does_not_concern_fitted_ones(write_plan: Write, 
     compare(read_plan(write_plan(*GIVEN)), out)
     path = write_plan(*GIVEN)
     path.write_text(path.read_text().replace("epochs: 3", "epochs: 3, patience: 2"))
-    with pytest.raises(ValueError, match="patience was .*, now 2"):
+    with pytest.raises(ValueError, match=r"patience was .*, now 2"):
         compare(read_plan(path), out)
     shutil.rmtree(out / "cells" / "tiny" / "lightgcn")
     shutil.rmtree(out / "cells" / "tiny" / "lightgcn-flat")
