@@ -411,7 +411,7 @@ def test_ablation_without_its_base(write_plan: Write, out: Path) -> None:
 def test_models_without_a_search_are_named(write_plan: Write, out: Path) -> None:
     plan = read_plan(write_plan())
     markdown = write_report(plan, out)[0].read_text()
-    assert "where it has fewer; but for popularity, whose settings were given." in markdown
+    assert "where it has fewer. The settings of popularity were given." in markdown
 
 
 def test_groups_that_are_empty_keep_their_place(write_plan: Write, out: Path) -> None:
