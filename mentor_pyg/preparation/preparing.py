@@ -281,7 +281,8 @@ def _filter(stages: Stages, settings: Preparation) -> list[FilterStep]:
     def step(name: str, keep: Callable[..., int | None], *args: Any) -> None:
         def work() -> list[Any]:
             rounds = keep(connection, *args)
-            label = name if rounds is None else f"{name}, rounds: {rounds}"
+            many = "round" if rounds == 1 else "rounds"
+            label = name if rounds is None else f"{name}, in {rounds} {many}"
             return list(astuple(measure(connection, label)))
 
         found = FilterStep(*stages.run(name, work))
