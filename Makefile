@@ -65,7 +65,7 @@ setup-dev: $(VENV)/.stamp-setup-dev ## Also install the developer's tools
 scatter: setup ## Compile and install torch-scatter (some minutes)
 	$(INSTALL) --no-deps torch-scatter
 	@# A cached build may belong to another torch: then it installs, and fails to load.
-	@$(PY) -c 'from mentor_pyg.dependencies import has_torch_scatter as h; exit(not h())' || \
+	@$(PY) -c 'from mentor_pyg.dependencies import can_import as h; exit(not h("torch_scatter"))' || \
 		{ echo "torch-scatter does not load; run: make no-scatter && \
 	$(PIP) cache remove torch_scatter && make scatter" >&2; exit 1; }
 
