@@ -94,9 +94,11 @@ def read_json(path: Path, mend: str) -> Iterator[Any]:
         ValueError: If it is no JSON, or the block finds it to be other than it has to be.
 
     Examples:
-        >>> write_json(Path("/tmp/metrics.json"), {"epochs": 3})
-        >>> with read_json(Path("/tmp/metrics.json"), "train anew") as values:
-        ...     epochs = values["epochs"]
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_json(Path(folder) / "metrics.json", {"epochs": 3})
+        ...     with read_json(Path(folder) / "metrics.json", "train anew") as values:
+        ...         epochs = values["epochs"]
     """
     try:
         yield json.loads(path.read_text())

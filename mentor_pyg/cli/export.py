@@ -41,13 +41,14 @@ def run(
     from mentor_pyg.features.writing import check_same_encoder
 
     check_target(out, force)  # Before what takes long.
-    source = Path(data_source(run, data))
-    table = _read_details(items, source, new_items)
-    added = None if new_items is None else read_new_items(new_items)
-    model, dataset = load_run(run, data)
-    if added is not None and new_items is not None:
+    source = Path(data_source(run, data)[0])
+    table, added = _read_details(items, source, new_items), None
+    if new_items is not None:
+        added = read_new_items(new_items)
         if source.is_dir():
             check_same_encoder(new_items, like=source)
+    model, dataset = load_run(run, data)
+    if added is not None:
         try:
             dataset = added(dataset)
         except ValueError as error:

@@ -42,7 +42,7 @@ def load_run(run: Path, data: Path | None = None) -> tuple[Model, HeteroData]:
     from mentor_pyg.datasets.sources import read_source
     from mentor_pyg.models import load_model
 
-    source, checksum = data_source(run, data), _read_settings(run / "settings.json")[1]
+    source, checksum = data_source(run, data)
     weights = run / "model.safetensors"
     if not weights.exists():
         raise FileNotFoundError(
@@ -58,26 +58,22 @@ def load_run(run: Path, data: Path | None = None) -> tuple[Model, HeteroData]:
     return load_model(weights, dataset), dataset
 
 
-def data_source(run: Path, data: Path | None = None) -> str:
-    """Return where a run's data are: a folder, or ``"synthetic"``.
+def data_source(run: Path, data: Path | None = None) -> tuple[str, str]:
+    """Return where a run's data are, a folder or ``"synthetic"``, and their checksum.
 
     Takes and raises what :func:`load_run` does.
     """
-    recorded, _ = _read_settings(run / "settings.json")
-    if data is None and recorded is None:
-        raise ValueError(f"{run} does not say where its data are; give --data")
-    return str(data or recorded)
-
-
-def _read_settings(path: Path) -> tuple[str | None, str]:
-    """Return where the data of a run came from, and their checksum."""
+    path = run / "settings.json"
     if not path.exists():
         raise FileNotFoundError(
-            f"{path.parent} is no run folder (it has no {path.name}); give one that "
-            f"`mentor-pyg train` wrote to"
+            f"{run} is no run folder (it has no {path.name}); give one that `mentor-pyg train` "
+            f"wrote to"
         )
     with read_json(path, "put a copy in its place, or train anew in another folder") as values:
-        return values["environment"].get("data"), values["data"]["sha256"]
+        recorded, checksum = values["environment"].get("data"), values["data"]["sha256"]
+    if data is None and recorded is None:
+        raise ValueError(f"{run} does not say where its data are; give --data")
+    return str(data or recorded), checksum
 
 
 def _as_trained_on(data: HeteroData, checksum: str) -> HeteroData | None:

@@ -34,11 +34,7 @@ def read_items(
     Raises:
         ValueError: If the file cannot be read, or ids are lists or structs.
     """
-    if source.is_nested(columns["item"]):
-        raise ValueError(
-            f"{source.path}: the id of an item is in column {columns['item']!r}, which holds "
-            f"{source.types[columns['item']]}; name it in a column of single values"
-        )
+    source.refuse_nested("id of an item", columns["item"], "make it a column of single values")
     texts = ", ".join(
         f"{_text(role, source.column(columns[role])) if role in columns else 'NULL'} AS {role}"
         for role in TEXTS

@@ -82,11 +82,7 @@ def read_interactions(
             columns holds lists or structs.
     """
     for role, name in columns.items():
-        if source.is_nested(name):
-            raise ValueError(
-                f"{source.path}: the {role} is in column {name!r}, which holds "
-                f"{source.types[name]}; give a column of single values, with --{role}"
-            )
+        source.refuse_nested(role, name, f"give a column of single values, with --{role}")
     value = {role: source.column(name) for role, name in columns.items()}
     with naming(source.path):
         connection.execute(

@@ -103,6 +103,14 @@ class Source:
             return f"to_json({quoted})::VARCHAR"
         return quoted if self.kind == "json" else f"{quoted}::VARCHAR"
 
+    def refuse_nested(self, role: str, name: str, mend: str) -> None:
+        """Raise a ``ValueError`` if the column of a role holds lists, structs or maps."""
+        if self.is_nested(name):
+            raise ValueError(
+                f"{self.path}: the {role} is in column {name!r}, which holds {self.types[name]}; "
+                f"{mend}"
+            )
+
     def is_nested(self, name: str) -> bool:
         """Return whether a column of Parquet holds lists, structs or maps."""
         type_ = self.types.get(name, "")

@@ -80,6 +80,14 @@ class Page:
         for key in keys:
             ActionChains(self.browser).send_keys(key).perform()
 
+    def delay(self, part: str, milliseconds: int) -> None:
+        """Let answers to requests whose path has a part come late."""
+        self.run(
+            "const ask = window.fetch; window.fetch = (path, ...more) => new Promise(done =>"
+            " setTimeout(() => done(ask(path, ...more)),"
+            f" path.includes('{part}') ? {milliseconds} : 0))"
+        )
+
     def until(self, css: str, text: str = "") -> WebElement:
         """Wait for an element that is shown and has a text."""
 
@@ -261,10 +269,7 @@ def test_enter_prefers_the_very_id(browser: webdriver.Chrome, url: str) -> None:
 def test_what_was_asked_before_is_not_taken(browser: webdriver.Chrome, url: str) -> None:
     page = Page(browser, url)
     page.until("#about", "mentor")
-    page.run(
-        "const ask = window.fetch; window.fetch = (path, ...more) => new Promise(done =>"
-        " setTimeout(() => done(ask(path, ...more)), path.includes('search') ? 500 : 0))"
-    )
+    page.delay("search", 500)
     page.find("#query")[0].click()
     page.press("user/5", Keys.ENTER)
     page.find("input[value=items]")[0].click()
@@ -283,10 +288,7 @@ def test_texts_are_cut_between_characters(browser: webdriver.Chrome, url: str) -
 def test_the_last_question_wins(browser: webdriver.Chrome, url: str) -> None:
     page = Page(browser, url)
     page.until("#about", "mentor")
-    page.run(
-        "const ask = window.fetch; window.fetch = (path, ...more) => new Promise(done =>"
-        " setTimeout(() => done(ask(path, ...more)), path.includes('%2F5&') ? 600 : 0))"
-    )
+    page.delay("%2F5&", 600)
     page.find("#query")[0].click()
     page.press("user/5", Keys.ENTER, Keys.BACKSPACE, "2", Keys.ENTER)
     page.until("#heading", "For user user/2")
