@@ -14,7 +14,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastOne
-from mentor_pyg.data import Batch, Inputs, Representations, Scorer, Sizes
+from mentor_pyg.data import INTERACTS, Batch, Inputs, Representations, Scorer, Sizes
+from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.model import Model
 from mentor_pyg.models.objective import Objective, Terms
@@ -132,6 +133,11 @@ class Recommender(Model):
     def has_static_shapes(self) -> bool:
         """Whether the shapes in :meth:`terms` depend on the size of the batch alone."""
         return True
+
+    @final
+    def interaction_graph(self, data: HeteroData) -> Adjacency:
+        """Return the normalised graph of the interactions, users before items, for ``graphs``."""
+        return interaction_adjacency(data[INTERACTS].edge_index, self.num_users, self.num_items)
 
     @classmethod
     def ranks_by_rows(cls) -> bool:

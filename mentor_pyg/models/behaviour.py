@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
@@ -46,7 +46,7 @@ class BehaviourRecommender(EmbeddingRecommender):
         edge_index = data[INTERACTS].edge_index
         users, items = self.num_users, self.num_items
         return {
-            "interaction": interaction_adjacency(edge_index, users, items),
+            "interaction": self.interaction_graph(data),
             "user": Adjacency.normalized(edge_index.flip(0), num_nodes=(items, users)),
         }
 

@@ -12,8 +12,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.data import FUSED, ID, Batch, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.losses import bpr_loss
 from mentor_pyg.models.base import FeatureConfig, Recommender
 from mentor_pyg.models.draws import Draws
@@ -146,10 +146,9 @@ class COHESION(Recommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions, the item graph, the items that users share, and its weights."""
-        edge_index = data[INTERACTS].edge_index
         shared = co_occurrence(data, self.config.user_k)
         return {
-            "interaction": interaction_adjacency(edge_index, self.num_users, self.num_items),
+            "interaction": self.interaction_graph(data),
             "item": merged_item_adjacency(data, self_neighbours=True),
             "shared": shared,
             "user": aggregation(shared, "softmax"),

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
-from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.base import FeatureConfig, Recommender
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.modalities import check_modalities
@@ -113,10 +113,9 @@ class DualGNN(Recommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions, the items that users share, and the weights made of them."""
-        edge_index = data[INTERACTS].edge_index
         shared = co_occurrence(data, self.config.k)
         return {
-            "interaction": interaction_adjacency(edge_index, self.num_users, self.num_items),
+            "interaction": self.interaction_graph(data),
             "shared": shared,
             "user": aggregation(shared, self.config.user_aggregation),
         }

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import Count
-from mentor_pyg.data import FUSED, INTERACTS, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.data import FUSED, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.bprmf import BPRMF, BPRMFConfig
 from mentor_pyg.models.registry import register
 from mentor_pyg.nn import InteractionConv, LayeredPropagation
@@ -51,8 +51,7 @@ class LightGCN(BPRMF):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of the interactions."""
-        edge_index = data[INTERACTS].edge_index
-        return {"interaction": interaction_adjacency(edge_index, self.num_users, self.num_items)}
+        return {"interaction": self.interaction_graph(data)}
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the propagated tables as the fused view."""

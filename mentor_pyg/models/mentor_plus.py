@@ -13,8 +13,8 @@ from torch_geometric.nn.inits import reset
 from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
-from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.embeddings import EmbeddingRecommender
@@ -127,8 +127,7 @@ class MENTORPlus(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of all interactions and that of the items."""
-        edge_index = data[INTERACTS].edge_index
-        graph = interaction_adjacency(edge_index, self.num_users, self.num_items)
+        graph = self.interaction_graph(data)
         if not self.config.item_graph_weight:
             return {"interaction": graph}
         return {"interaction": graph, "item": merged_item_adjacency(data)}

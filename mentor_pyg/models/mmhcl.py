@@ -14,7 +14,7 @@ from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
 from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import GraphFeatureConfig
 from mentor_pyg.models.draws import Draws
@@ -144,7 +144,7 @@ class MMHCL(EmbeddingRecommender):
         edge_index = data[INTERACTS].edge_index
         users, items = self.num_users, self.num_items
         return {
-            "interaction": interaction_adjacency(edge_index, users, items),
+            "interaction": self.interaction_graph(data),
             "hyperedge/user": Adjacency.from_edge_index(
                 edge_index,
                 torch.ones(edge_index.size(1), device=edge_index.device),

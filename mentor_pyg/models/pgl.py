@@ -13,8 +13,8 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
-from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import FeatureConfig, Recommender
 from mentor_pyg.models.batch_contrast import batch_users
@@ -164,9 +164,9 @@ class PGL(Recommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of all interactions, that of the items, and the global one if asked."""
-        config, edge_index = self.config, data[INTERACTS].edge_index
+        config = self.config
         graphs = {
-            "interaction": interaction_adjacency(edge_index, self.num_users, self.num_items),
+            "interaction": self.interaction_graph(data),
             "item": merged_item_adjacency(data, self_neighbours=True),
         }
         if config.extraction == "global":

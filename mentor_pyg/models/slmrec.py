@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import AtLeastZero, Count, Positive, Share
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.data import FUSED, ID, Batch, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.losses import Similarity, softmax_loss
 from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.batch_contrast import batch_contrast
@@ -145,8 +145,7 @@ class SLMRec(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of the interactions."""
-        edge_index = data[INTERACTS].edge_index
-        return {"interaction": interaction_adjacency(edge_index, self.num_users, self.num_items)}
+        return {"interaction": self.interaction_graph(data)}
 
     def represent(self, inputs: Inputs) -> Representations:
         """Return the views ``"fused"``, ``"id"`` and every modality."""

@@ -130,6 +130,7 @@ def _find_malformed(
     """Read the file again, for where the lines of malformed values are among the other ones."""
     value = {role: source.column(name) for role, name in columns.items()}
     rows = source.table(columns.values())
+    left_out, unreadable = [one.line for one in others], dict[int, str]()
     if source.kind == "json":
         rows = (
             f"read_json_objects({file_literal(source.path)}, format = 'newline_delimited', "
@@ -139,19 +140,44 @@ def _find_malformed(
             role: f"json_extract_string(json, {literal('$.' + _quoted(name))})"
             for role, name in columns.items()
         }
+        left_out, unreadable = _blank_and_unreadable(connection, source.path)
     found = connection.execute(
         f"SELECT row, reason FROM (SELECT row_number() OVER () AS row, "
-        f"{_is_malformed(source, value)} AS malformed, {_reason(value)} AS reason FROM {rows}) "
-        f"WHERE malformed ORDER BY row"
+        f"{_is_malformed(source, value)} AS malformed, {_reason(source, value)} AS reason "
+        f"FROM {rows}) WHERE malformed ORDER BY row"
     ).fetchall()
     if source.kind == "csv":
         take_malformed(connection, source.path)
-    malformed, before = [], 0
-    for row, reason in found:
-        while before < len(others) and others[before].line <= row + source.header + before:
+    lines = _line_numbers([row + source.header for row, _ in found], left_out)
+    return [
+        Malformed(source.path, line, unreadable.get(line, reason))
+        for line, (_, reason) in zip(lines, found, strict=True)
+    ]
+
+
+def _blank_and_unreadable(
+    connection: DuckDBPyConnection, path: Path
+) -> tuple[list[int], dict[int, str]]:
+    """Return the blank lines of a file, which are no rows of JSON, and why others are no text."""
+    blank = connection.execute(
+        f"SELECT row FROM (SELECT row_number() OVER () AS row, line FROM read_csv("
+        f"{file_literal(path)}, delim = chr(2), quote = '', escape = '', header = false, "
+        f"columns = {{line: 'VARCHAR'}}, auto_detect = false, store_rejects = true, "
+        f"rejects_table = 'malformed', rejects_scan = 'scans', rejects_limit = 0)) "
+        f"WHERE trim(coalesce(line, ''), chr(9) || chr(13) || ' ') = '' ORDER BY row"
+    ).fetchall()
+    unreadable = {one.line: one.reason for one in take_malformed(connection, path)}
+    return _line_numbers([row for (row,) in blank], list(unreadable)), unreadable
+
+
+def _line_numbers(rows: Sequence[int], left_out: Sequence[int]) -> list[int]:
+    """Return the lines of rows, both from 1 and in order, where some lines are none of the rows."""
+    lines, before = [], 0
+    for row in rows:
+        while before < len(left_out) and left_out[before] <= row + before:
             before += 1
-        malformed.append(Malformed(source.path, row + source.header + before, reason))
-    return malformed
+        lines.append(row + before)
+    return lines
 
 
 def _quoted(name: str) -> str:
@@ -162,7 +188,14 @@ def _is_malformed(source: Source, value: Mapping[str, str]) -> str:
     bad = f"({_bad_rating(value)} OR {_bad_time(value)})"
     if source.kind == "csv":
         return bad
+    if source.kind == "json":
+        bad += f" OR {_is_nested(value['user'])} OR {_is_nested(value['item'])}"
     return f"(({' AND '.join(f'{one} IS NULL' for one in value.values())}) OR {bad})"
+
+
+def _is_nested(json: str) -> str:
+    """Return whether a text of JSON Lines is an object or a list, in SQL."""
+    return f"coalesce(left({json}, 1) IN ('{{', '[') AND json_valid({json}), false)"
 
 
 def _bad_rating(value: Mapping[str, str]) -> str:
@@ -178,9 +211,16 @@ def _bad_time(value: Mapping[str, str]) -> str:
     )
 
 
-def _reason(value: Mapping[str, str]) -> str:
+def _reason(source: Source, value: Mapping[str, str]) -> str:
+    nested = ""
+    if source.kind == "json":
+        nested = " ".join(
+            f"WHEN {_is_nested(value[role])} THEN 'the {role} is no single value, ' || "
+            f"left({value[role]}, 40)"
+            for role in ("user", "item")
+        )
     return (
-        f"CASE WHEN {_bad_rating(value)} THEN 'the rating is no number, ' || "
+        f"CASE {nested} WHEN {_bad_rating(value)} THEN 'the rating is no number, ' || "
         f"left({value.get('rating', 'NULL')}, 40) WHEN {_bad_time(value)} "
         f"THEN 'the time is none, ' || left({value.get('time', 'NULL')}, 40) "
         f"ELSE 'no record with such columns' END"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import unquote
 
 from mentor_pyg.dependencies import require
 from mentor_pyg.item_tables import find_columns
@@ -47,7 +48,7 @@ class Source:
         types: What those of Parquet hold, as DuckDB calls it.
         delimiter: What separates them in text.
         header: Whether the first line names them.
-        hive: Whether folders of its path name columns, as in ``year=2024``.
+        folders: The columns that folders of its path name, as in ``year=2024``, and their value.
     """
 
     path: Path
@@ -56,7 +57,7 @@ class Source:
     types: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ""
     header: bool = False
-    hive: bool = False
+    folders: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def quote(self) -> str:
@@ -91,9 +92,13 @@ class Source:
         """Return a column of the table in SQL, as text."""
         if self.kind == "csv":
             return f"c{list(self.columns).index(name)}"
+        if name in self.folders:
+            return literal(self.folders[name])
         quoted = '"' + name.replace('"', '""') + '"'
         type_ = self.types.get(name, "")
-        if type_ in ("FLOAT", "DOUBLE"):  # What pandas makes of integers some of which are missing.
+        if type_.startswith(
+            ("FLOAT", "DOUBLE", "DECIMAL")
+        ):  # What pandas makes of integers some of which are missing.
             is_whole = f"{quoted} = trunc({quoted}) AND abs({quoted}) < 9e15"
             whole = f"CASE WHEN {is_whole} THEN TRY_CAST({quoted} AS BIGINT)::VARCHAR END"
             return f"nullif(coalesce({whole}, {quoted}::VARCHAR), 'nan')"
@@ -122,7 +127,7 @@ class Source:
         if self.kind == "csv":
             return self.text_table()
         if self.kind == "parquet":
-            return f"read_parquet({path}, hive_partitioning = {self.hive})"
+            return f"read_parquet({path}, hive_partitioning = false)"
         columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in dict.fromkeys(names))
         return (
             f"read_json({path}, format = 'newline_delimited', columns = {{{columns}}}, "
@@ -188,15 +193,14 @@ def open_source(
 
 
 def _open_parquet(connection: DuckDBPyConnection, path: Path) -> Source:
-    def types(hive: bool) -> dict[str, str]:
-        read = f"read_parquet({file_literal(path)}, hive_partitioning = {hive})"
-        return {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {read}").fetchall()}
-
-    own, found = types(False), types(True)
-    named = {part.partition("=")[0].lower() for part in path.parts[:-1] if "=" in part}
-    hive = named.isdisjoint(name.lower() for name in own)  # A folder's would take their place.
-    found = found if hive else own
-    return Source(path=path, kind="parquet", columns=list(found), types=found, hive=hive)
+    read = f"DESCRIBE FROM read_parquet({file_literal(path)}, hive_partitioning = false)"
+    types = {row[0]: row[1] for row in connection.execute(read).fetchall()}
+    own = {name.lower() for name in types}
+    named = (part.partition("=") for part in path.parts[:-1])
+    folders = {name: unquote(value) for name, mark, value in named if mark}
+    folders = {name: value for name, value in folders.items() if name.lower() not in own}
+    columns = [*types, *folders]
+    return Source(path=path, kind="parquet", columns=columns, types=types, folders=folders)
 
 
 def _json_names(connection: DuckDBPyConnection, path: Path, asked: Iterable[str]) -> list[str]:

@@ -151,8 +151,14 @@ BROKEN = {
     "a.jsonl": (
         '{"user":"a","item":"b","rating":5,"timestamp":1}\n{"user":"x"\n'
         '{"user":"a","item":"c","rating":"high"}\n[1]\n{"user":"a","item":"d","timestamp":"soon"}\n'
-        '{"user":"a","item":"c"}\n{"user":"a","item":"d"}\n',
-        [(2, "no record"), (3, "no number, high"), (4, "no record"), (5, "none, soon")],
+        '{"user":"a","item":"c"}\n \n{"user":"a","item":"d"}\n\n{"user":"a","item":["d"]}\n',
+        [
+            (2, "no record"),
+            (3, "no number, high"),
+            (4, "no record"),
+            (5, "none, soon"),
+            (10, 'the item is no single value, ["d"]'),
+        ],
     ),
 }
 
@@ -162,15 +168,18 @@ def test_malformed_lines_are_named(name: str, tmp_path: Path) -> None:
     text, wrong = BROKEN[name]
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"4 lines are malformed, more than 'max_errors' \(3\)"):
-        prepare([path], tmp_path / "out", Preparation(max_errors=3))
+    many = len(wrong)
+    with pytest.raises(
+        ValueError, match=rf"{many} lines are malformed, more than .* \({many - 1}\)"
+    ):
+        prepare([path], tmp_path / "out", Preparation(max_errors=many - 1))
     assert [one.name for one in tmp_path.iterdir()] == [name]
-    prepared = prepare([path], tmp_path / "out", Preparation(max_errors=4))
+    prepared = prepare([path], tmp_path / "out", Preparation(max_errors=many))
     assert [one.line for one in prepared.malformed] == [line for line, _ in wrong]
     for found, (_, reason) in zip(prepared.malformed, wrong, strict=True):
         assert reason in str(found) and str(path) in str(found)
     assert prepared.steps[0].interactions == (4 if name == "a.csv" else 3)
-    assert "4 were left out" in (tmp_path / "out" / "card.md").read_text()
+    assert f"{many} were left out" in (tmp_path / "out" / "card.md").read_text()
 
 
 ROWS = "".join(f"u{n % 9},i{n},nice\n" for n in range(40))
@@ -293,7 +302,8 @@ def test_columns_that_begin_late_are_found(tmp_path: Path, monkeypatch: pytest.M
         prepare([path], tmp_path / "out", Preparation(rating="stars"))
 
 
-def test_whole_floats_in_parquet_are_integers(make: Made, tmp_path: Path) -> None:
+@pytest.mark.parametrize("exact", [False, True])
+def test_whole_numbers_in_parquet_are_integers(exact: bool, make: Made, tmp_path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -302,7 +312,11 @@ def test_whole_floats_in_parquet_are_integers(make: Made, tmp_path: Path) -> Non
         table[side] = table[side].str[1:].astype(float)
     lacking = pd.DataFrame([[float("nan"), 1.0, 5, 7], [1.5, 1.0, 5, 7]], columns=table.columns)
     columns = {name: column.to_numpy() for name, column in pd.concat([table, lacking]).items()}
-    parquet.write_table(pa.table(columns), tmp_path / "a.parquet")  # NaN, where pandas has null
+    arrow = pa.table(columns)  # NaN, where pandas has null
+    if exact:
+        whole = pa.array(columns["itemID"]).cast(pa.decimal128(20, 2))
+        arrow = arrow.set_column(1, "itemID", whole)
+    parquet.write_table(arrow, tmp_path / "a.parquet")
     made = make(tmp_path / "a.parquet")
     assert sorted(made["user"].unique()) == ["0", "1", "1.5", "2", "3", "4", "5"]
     assert sorted(made["item"].unique()) == [str(n) for n in range(8)]
@@ -512,16 +526,27 @@ def test_folders_name_columns_that_a_file_lacks_alone(make: Made, tmp_path: Path
     table = pd.DataFrame({"user": ["u"] * 10, "item": [f"i{n}" for n in range(10)]})
     table.to_parquet(folder / "a.parquet")
     assert set(make(folder / "a.parquet")["user"]) == {"u"}
-    lacking = tmp_path / "time=2024-01-02" / "year=24"
-    lacking.mkdir(parents=True)
-    table.to_parquet(lacking / "a.parquet")
-    assert set(make(lacking / "a.parquet")["timestamp"]) == {1704153600}
+    assert set(make(folder / "a.parquet")["timestamp"]) == {1704153600}
+    escaped = tmp_path / "time=2024-01-02%2001%3A00"
+    escaped.mkdir()
+    table.drop(columns="user").to_parquet(escaped / "a.parquet")
+    with pytest.raises(ValueError, match=r"which column is the user\? Name one of item, time with"):
+        make(escaped / "a.parquet")
+    numbered = tmp_path / "user=007" / escaped.name
+    numbered.mkdir(parents=True)
+    table.drop(columns="user").to_parquet(numbered / "a.parquet")
+    made = make(numbered / "a.parquet")
+    assert set(made["user"]) == {"007"} and set(made["timestamp"]) == {1704157200}
 
 
 def test_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("user,item\nJosé,i\n".encode("latin1"))
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 a.csv`.*, or give --max-err"):
         prepare([tmp_path / "a.csv"], tmp_path / "out")
+    lines = '{"user":"a","item":"i"}\n\n{"user":"b"\n{"user":"José","item":"i"}\n'
+    (tmp_path / "a.jsonl").write_bytes(lines.encode("latin1"))
+    with pytest.raises(ValueError, match=r"line 4: invalid encoding.*`iconv -f latin1 .* a.jsonl`"):
+        prepare([tmp_path / "a.jsonl"], tmp_path / "out")
     (tmp_path / "ratings.dat").write_text("1::2::3::4\n")
     (tmp_path / "movies.dat").write_bytes("2::Café::Drama\n".encode("latin1"))
     settings = Preparation(items=str(tmp_path / "movies.dat"))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
-from mentor_pyg.graph import Adjacency, interaction_adjacency
+from mentor_pyg.data import FUSED, ID, Batch, Inputs, Representations, Sizes
+from mentor_pyg.graph import Adjacency
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import Recommender
 from mentor_pyg.models.draws import Draws
@@ -142,8 +142,7 @@ class MENTOR(Recommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of the interactions and that of the items."""
-        edge_index = data[INTERACTS].edge_index
-        graphs = {"interaction": interaction_adjacency(edge_index, self.num_users, self.num_items)}
+        graphs = {"interaction": self.interaction_graph(data)}
         if self.config.item_graph and self.rules.self_neighbours:
             graphs["item"] = self_neighbour_adjacency(data, NEIGHBOUR_EPS)
         elif self.config.item_graph:
