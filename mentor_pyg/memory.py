@@ -1,4 +1,4 @@
-"""The memory of this process: its peak, and what becomes of what is freed."""
+"""Memory: what there is, the peak of this process, and what becomes of what it frees."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["PeakMemory", "keep_freed_memory"]
+import psutil  # type: ignore[import-untyped]
+
+__all__ = ["PeakMemory", "available_memory", "keep_freed_memory"]
+
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where Linux says what a container may take, in its second and its first version."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # As in glibc's malloc.h.
 _LARGEST_HELD = 32 * 2**20
 """The most bytes of an array that glibc takes from its heap: its own bound."""
 _OF_THE_USER = {"GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
 """Variables by which a user says what glibc keeps."""
+
+
+def available_memory() -> int:
+    """Return the bytes that the machine has left, or that its container may take if fewer."""
+    available: int = psutil.virtual_memory().available
+    for path in map(Path, _LIMITS):
+        if path.exists() and (limit := path.read_text().strip()).isdigit():
+            available = min(available, int(limit))
+    return available
 
 
 class PeakMemory:

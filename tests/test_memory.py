@@ -2,12 +2,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
 from mentor_pyg import memory as memory_module
-from mentor_pyg.memory import PeakMemory, keep_freed_memory
+from mentor_pyg.memory import PeakMemory, available_memory, keep_freed_memory
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
@@ -63,3 +65,15 @@ def test_what_is_freed_is_kept() -> None:
 
     assert faults("keep") < 100 < faults("give")
     assert faults("keep", MALLOC_TRIM_THRESHOLD_="131072") > 100  # The user has a word.
+
+
+def test_available_memory_is_the_machine_s_or_its_container_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory_module, "_LIMITS", (str(tmp_path / "absent"), str(limit)))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000, total=9))
+    assert available_memory() == 1000
+    for text, expected in (("max\n", 1000), ("700\n", 700), ("9223372036854771712\n", 1000)):
+        limit.write_text(text)
+        assert available_memory() == expected

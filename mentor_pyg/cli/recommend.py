@@ -72,20 +72,12 @@ def _blocks(
     scorer: Scorer, data: HeteroData, user: Tensor, k: int, seen: ItemLists
 ) -> Iterator[pd.DataFrame]:
     """Yield the recommendations for some users at a time, so that memory stays bounded."""
-    import pandas as pd
-
+    from mentor_pyg.export.tables import list_frame
     from mentor_pyg.ops import recommend_items
 
     names = original_ids(data)
     for some in user.split(max(1, _ROWS // max(k, 1))):
-        item, score = recommend_items(scorer, some, k, seen)
-        row, rank = (item >= 0).nonzero(as_tuple=True)
-        columns = {"user": some[row], "rank": rank + 1, "item": item[row, rank]}
-        columns["score"] = score[row, rank]
-        frame = pd.DataFrame({name: column.numpy() for name, column in columns.items()})
-        for side, ids in names.items():
-            frame[side] = ids[frame[side]]
-        yield frame
+        yield list_frame(some, *recommend_items(scorer, some, k, seen), names)
 
 
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:

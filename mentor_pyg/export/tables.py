@@ -25,7 +25,7 @@ from mentor_pyg.typing import Split
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EmbeddingTables", "ranked_representations"]
+__all__ = ["EmbeddingTables", "list_frame", "ranked_representations"]
 
 _NAMES = {"user", "item", "seen.start", "seen.item"}
 _RAW_IDS = {"user.raw_id", "item.raw_id"}
@@ -223,7 +223,7 @@ class EmbeddingTables:
         Raises:
             ValueError: If original ids are asked for, but users or items have none.
         """
-        import pandas as pd  # Here, since nothing else needs its second of import time.
+        import pandas as pd
 
         raw_ids = self._raw_ids if original_ids else {}
         if missing := [side for side, ids in raw_ids.items() if ids is None]:
@@ -231,16 +231,32 @@ class EmbeddingTables:
                 f"'original_ids' needs original ids of users and items (the tables have none of "
                 f"the {missing[0]}s); set data['{missing[0]}'].raw_id before from_model"
             )
-        blocks = []
-        for some, item, score in self.recommend_all(k, exclude_seen, batch_size, user=user):
-            row, rank = (item >= 0).cpu().nonzero(as_tuple=True)
-            columns = {"user": some.cpu()[row], "rank": rank + 1, "item": item.cpu()[row, rank]}
-            columns["score"] = score.cpu()[row, rank]
-            blocks.append(pd.DataFrame({name: x.numpy() for name, x in columns.items()}))
-        frame = pd.concat(blocks, ignore_index=True)
-        for side, ids in raw_ids.items():
-            frame[side] = np.array(ids, dtype=object)[frame[side]]
+        names = {side: np.array(ids, dtype=object) for side, ids in raw_ids.items()}
+        blocks = self.recommend_all(k, exclude_seen, batch_size, user=user)
+        frame = pd.concat((list_frame(*block, names) for block in blocks), ignore_index=True)
         return frame.infer_objects()
+
+
+def list_frame(
+    user: Tensor, item: Tensor, score: Tensor, names: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """Return lists as rows of the columns user, rank from 1, item and score.
+
+    Args:
+        user: User ids ``[batch]``.
+        item: Item ids ``[batch, k]``, best first, -1 where there is none.
+        score: Their scores ``[batch, k]``.
+        names: The original ids of ``"user"`` and ``"item"``, in the place of numbers.
+    """
+    import pandas as pd  # Here, since nothing else needs its second of import time.
+
+    row, rank = (item >= 0).cpu().nonzero(as_tuple=True)
+    columns = {"user": user.cpu()[row], "rank": rank + 1, "item": item.cpu()[row, rank]}
+    columns["score"] = score.cpu()[row, rank]
+    frame = pd.DataFrame({name: column.numpy() for name, column in columns.items()})
+    for side, ids in names.items():
+        frame[side] = ids[frame[side]]
+    return frame
 
 
 def ranked_representations(model: Model, data: HeteroData) -> Representations:

@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 from mentor_pyg.config import Positive
 from mentor_pyg.data import Inputs, Scorer, num_items
 from mentor_pyg.graph import ItemLists
-from mentor_pyg.models.fitted.memory import available_memory
+from mentor_pyg.memory import available_memory
 from mentor_pyg.models.fitted.smoothing import SmoothedModel, SmoothingConfig
 from mentor_pyg.models.fitted.sparse import interaction_matrix
 from mentor_pyg.models.registry import register
