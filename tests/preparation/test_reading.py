@@ -151,13 +151,15 @@ BROKEN = {
     "a.jsonl": (
         '{"user":"a","item":"b","rating":5,"timestamp":1}\n{"user":"x"\n'
         '{"user":"a","item":"c","rating":"high"}\n[1]\n{"user":"a","item":"d","timestamp":"soon"}\n'
-        '{"user":"a","item":"c"}\n \n{"user":"a","item":"d"}\n\n{"user":"a","item":["d"]}\n',
+        '{"user":"a","item":"c"}\n \n{"user":"a","item":"{d"}\n\n{"user":"a","item":["d"]}\n'
+        '{"user":{"id":1},"item":"b"}\n',
         [
             (2, "no record"),
             (3, "no number, high"),
             (4, "no record"),
             (5, "none, soon"),
             (10, 'the item is no single value, ["d"]'),
+            (11, 'the user is no single value, {"id":1}'),
         ],
     ),
 }
@@ -529,9 +531,9 @@ def test_folders_name_columns_that_a_file_lacks_alone(make: Made, tmp_path: Path
     assert set(make(folder / "a.parquet")["timestamp"]) == {1704153600}
     escaped = tmp_path / "time=2024-01-02%2001%3A00"
     escaped.mkdir()
-    table.drop(columns="user").to_parquet(escaped / "a.parquet")
+    table.drop(columns="user").to_parquet(escaped / "user=x.parquet")
     with pytest.raises(ValueError, match=r"which column is the user\? Name one of item, time with"):
-        make(escaped / "a.parquet")
+        make(escaped / "user=x.parquet")
     numbered = tmp_path / "user=007" / escaped.name
     numbered.mkdir(parents=True)
     table.drop(columns="user").to_parquet(numbered / "a.parquet")
@@ -543,7 +545,7 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("user,item\nJosé,i\n".encode("latin1"))
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 a.csv`.*, or give --max-err"):
         prepare([tmp_path / "a.csv"], tmp_path / "out")
-    lines = '{"user":"a","item":"i"}\n\n{"user":"b"\n{"user":"José","item":"i"}\n'
+    lines = '{"user":"a","item":"i"}\n\n{"user":"b"\n{"user":"José","item":"i"}\n\n[]\n'
     (tmp_path / "a.jsonl").write_bytes(lines.encode("latin1"))
     with pytest.raises(ValueError, match=r"line 4: invalid encoding.*`iconv -f latin1 .* a.jsonl`"):
         prepare([tmp_path / "a.jsonl"], tmp_path / "out")
