@@ -195,7 +195,7 @@ def _is_malformed(source: Source, value: Mapping[str, str]) -> str:
 
 def _is_nested(json: str) -> str:
     """Return whether a text of JSON Lines is an object or a list, in SQL."""
-    return f"coalesce(left({json}, 1) IN ('{{', '[') AND json_valid({json}), false)"
+    return f"CASE WHEN left({json}, 1) IN ('{{', '[') THEN json_valid({json}) ELSE false END"
 
 
 def _bad_rating(value: Mapping[str, str]) -> str:

@@ -103,5 +103,5 @@ class Preparation(Config):
             for one in fields(self)
             if one.name not in ("memory", "threads")
         }
-        parts = {"version": __version__, "tables": 4, "files": files, "settings": settings}
+        parts = {"version": __version__, "tables": 5, "files": files, "settings": settings}
         return json.dumps(parts, default=dict)
