@@ -15,7 +15,7 @@ from mentor_pyg.preparation.database import (
     mend_encoding,
     naming,
 )
-from mentor_pyg.preparation.sources import Source
+from mentor_pyg.preparation.sources import Source, open_bytes
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -140,7 +140,7 @@ def _find_malformed(
             role: f"json_extract_string(json, {literal('$.' + _quoted(name))})"
             for role, name in columns.items()
         }
-        left_out, unreadable = _blank_and_unreadable(connection, source.path)
+        left_out, unreadable = _blank_and_unreadable(source.path)
     found = connection.execute(
         f"SELECT row, reason FROM (SELECT row_number() OVER () AS row, "
         f"{_is_malformed(source, value)} AS malformed, {_reason(source, value)} AS reason "
@@ -155,19 +155,19 @@ def _find_malformed(
     ]
 
 
-def _blank_and_unreadable(
-    connection: DuckDBPyConnection, path: Path
-) -> tuple[list[int], dict[int, str]]:
+def _blank_and_unreadable(path: Path) -> tuple[list[int], dict[int, str]]:
     """Return the blank lines of a file, which are no rows of JSON, and why others are no text."""
-    blank = connection.execute(
-        f"SELECT row FROM (SELECT row_number() OVER () AS row, line FROM read_csv("
-        f"{file_literal(path)}, delim = chr(2), quote = '', escape = '', header = false, "
-        f"columns = {{line: 'VARCHAR'}}, auto_detect = false, store_rejects = true, "
-        f"rejects_table = 'malformed', rejects_scan = 'scans', rejects_limit = 0)) "
-        f"WHERE trim(coalesce(line, ''), chr(9) || chr(13) || ' ') = '' ORDER BY row"
-    ).fetchall()
-    unreadable = {one.line: one.reason for one in take_malformed(connection, path)}
-    return _line_numbers([row for (row,) in blank], list(unreadable)), unreadable
+    blank, unreadable = list[int](), dict[int, str]()
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                blank.append(number)
+            elif not line.isascii():
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    unreadable[number] = f"the line is {NOT_UTF8}"
+    return blank, unreadable
 
 
 def _line_numbers(rows: Sequence[int], left_out: Sequence[int]) -> list[int]:

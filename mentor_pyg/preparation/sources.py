@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 from urllib.parse import unquote
 
 from mentor_pyg.dependencies import require
@@ -19,7 +20,7 @@ from mentor_pyg.preparation.database import engine, file_literal, literal, namin
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Source", "choose_columns", "find_files", "open_source"]
+__all__ = ["Source", "choose_columns", "find_files", "open_bytes", "open_source"]
 
 _KINDS: dict[str, Literal["csv", "json", "parquet"]] = {
     **dict.fromkeys((".csv", ".tsv", ".txt", ".dat", ".inter"), "csv"),
@@ -32,6 +33,9 @@ _MOVIELENS = {3: ("movieId", "title", "genres"), 4: ("userId", "movieId", "ratin
 
 _SAMPLED = 10_000
 """Records of JSON Lines whose names are taken for those of all."""
+
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+"""What a folder of rows that lack a value is called after its ``=``."""
 
 _WINDOW = 4_000_000
 """DuckDB counts lines that are too long as malformed, but drops those of twice as many bytes."""
@@ -96,16 +100,15 @@ class Source:
             return literal(self.folders[name])
         quoted = '"' + name.replace('"', '""') + '"'
         type_ = self.types.get(name, "")
-        if type_.startswith(
-            ("FLOAT", "DOUBLE", "DECIMAL")
-        ):  # What pandas makes of integers some of which are missing.
+        if self.is_nested(name):
+            return f"to_json({quoted})::VARCHAR"
+        if type_.startswith(("FLOAT", "DOUBLE", "DECIMAL")):
+            # Pandas makes them of integers some of which are missing.
             is_whole = f"{quoted} = trunc({quoted}) AND abs({quoted}) < 9e15"
             whole = f"CASE WHEN {is_whole} THEN TRY_CAST({quoted} AS BIGINT)::VARCHAR END"
             return f"nullif(coalesce({whole}, {quoted}::VARCHAR), 'nan')"
         if type_ == "BLOB":  # Text as older writers have it.
             return f"try(decode({quoted}))"
-        if self.is_nested(name):
-            return f"to_json({quoted})::VARCHAR"
         return quoted if self.kind == "json" else f"{quoted}::VARCHAR"
 
     def refuse_nested(self, role: str, name: str, mend: str) -> None:
@@ -197,7 +200,11 @@ def _open_parquet(connection: DuckDBPyConnection, path: Path) -> Source:
     types = {row[0]: row[1] for row in connection.execute(read).fetchall()}
     own = {name.lower() for name in types}
     named = (part.partition("=") for part in path.parts[:-1])
-    folders = {name: unquote(value) for name, mark, value in named if mark}
+    folders = {
+        unquote(name): "" if value == _NO_VALUE else unquote(value)
+        for name, mark, value in named
+        if mark
+    }
     folders = {name: value for name, value in folders.items() if name.lower() not in own}
     columns = [*types, *folders]
     return Source(path=path, kind="parquet", columns=columns, types=types, folders=folders)
@@ -236,17 +243,28 @@ def _refuse_endless(path: Path) -> None:
 
 def _windows(path: Path) -> Iterator[bytes]:
     """Yield the windows of a file, decompressed, or the part of each up to its first line end."""
-    codec = {".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower())
-    if codec is None:
+    if _codec(path) is None:
         with open(path, "rb") as file:
             for start in range(0, path.stat().st_size, _WINDOW):
                 file.seek(start)
                 yield file.readline(_WINDOW)
         return
-    arrow = require("pyarrow", extra="prepare", purpose="Compressed text")
-    with suppress(OSError), arrow.input_stream(str(path), compression=codec) as stream:
+    with suppress(OSError), open_bytes(path) as stream:
         while piece := stream.read(_WINDOW):  # What is damaged DuckDB tells of.
             yield piece
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file for reading, decompressed if its name says that it is compressed."""
+    codec = _codec(path)
+    if codec is None:
+        return open(path, "rb")
+    arrow = require("pyarrow", extra="prepare", purpose="Compressed text")
+    return io.BufferedReader(arrow.input_stream(str(path), compression=codec))
+
+
+def _codec(path: Path) -> str | None:
+    return {".gz": "gzip", ".zst": "zstd"}.get(path.suffix.lower())
 
 
 def _first_line(connection: DuckDBPyConnection, path: Path) -> str:

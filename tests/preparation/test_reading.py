@@ -547,13 +547,41 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
         prepare([tmp_path / "a.csv"], tmp_path / "out")
     lines = '{"user":"a","item":"i"}\n\n{"user":"b"\n{"user":"José","item":"i"}\n\n[]\n'
     (tmp_path / "a.jsonl").write_bytes(lines.encode("latin1"))
-    with pytest.raises(ValueError, match=r"line 4: invalid encoding.*`iconv -f latin1 .* a.jsonl`"):
+    with pytest.raises(
+        ValueError, match=r"line 4: the line is not utf-8.*`iconv -f latin1 .* a.jsonl`"
+    ):
         prepare([tmp_path / "a.jsonl"], tmp_path / "out")
     (tmp_path / "ratings.dat").write_text("1::2::3::4\n")
     (tmp_path / "movies.dat").write_bytes("2::Café::Drama\n".encode("latin1"))
     settings = Preparation(items=str(tmp_path / "movies.dat"))
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 movies.dat`"):
         prepare([tmp_path / "ratings.dat"], tmp_path / "out", settings)
+
+
+def test_lines_of_json_lines_may_end_in_any_way(tmp_path: Path) -> None:
+    good = '{"user":"a","item":"b","rating":1}'
+    lines = f"{good}\r\n\f\n{good}\n\r\n" + '{"user":"a","item":"c","rating":"é"}\n[]\n'
+    path = tmp_path / "a.json.gz"
+    path.write_bytes(gzip.compress(lines.encode()))
+    with pytest.raises(ValueError, match=r"line 5: the rating is no number, é; .* line 6: no rec"):
+        prepare([path], tmp_path / "out")
+
+
+def test_a_folder_may_say_that_there_is_no_value(make: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "user=__HIVE_DEFAULT_PARTITION__"
+    folder.mkdir()
+    items = pd.DataFrame({"item": [f"i{n}" for n in range(10)]})
+    items.to_parquet(folder / "a.parquet")
+    items.assign(user="u").to_parquet(tmp_path / "b.parquet")
+    assert set(make(folder / "a.parquet", tmp_path / "b.parquet")["user"]) == {"u"}
+
+
+def test_lists_of_numbers_may_describe_items(reviews: Path, make: Made, tmp_path: Path) -> None:
+    table = pd.DataFrame({"item": ["i1"], "description": [[1.5, 2.5]]})
+    table.to_parquet(tmp_path / "items.parquet")
+    make(reviews, items=str(tmp_path / "items.parquet"))
+    found = pd.read_parquet(tmp_path / "made-0" / "items.parquet").set_index("id")
+    assert found.loc["i1", "description"] == "1.5 2.5"
 
 
 def test_text_without_the_mark_of_text_is_text(make: Made, tmp_path: Path) -> None:
