@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mentor_pyg.preparation.database import literal, naming
-from mentor_pyg.preparation.reading import Malformed, take_malformed
+from mentor_pyg.preparation.reading import (
+    Malformed,
+    blank_and_unreadable,
+    is_nested,
+    line_numbers,
+    take_malformed,
+)
 from mentor_pyg.preparation.sources import Source
 
 if TYPE_CHECKING:
@@ -40,26 +46,39 @@ def read_items(
         for role in TEXTS
     )
     malformed: list[Malformed] = []
+    id_ = source.column(columns["item"])
+    nested = is_nested(id_) if source.kind == "json" else "false"
     with naming(source.path):
         connection.execute(
             f"CREATE TEMP TABLE listed AS SELECT row_number() OVER () - 1 AS row, "
-            f"nullif({source.column(columns['item'])}, '') AS id, {texts} "
-            f"FROM {source.table(columns.values())}"
+            f"CASE WHEN {nested} THEN NULL ELSE nullif({id_}, '') END AS id, "
+            f"{nested} AS nested, {texts} FROM {source.table(columns.values())}"
         )
         if source.kind == "csv":
             malformed = take_malformed(connection, source.path)
-    found = connection.execute(
-        "SELECT count(*), list(row + 1 ORDER BY row) FILTER (id IS NULL), "
-        "count(id) - count(DISTINCT id) FROM listed"
+    without_id = connection.execute(
+        "SELECT row + 1, CASE WHEN nested THEN 'the id is no single value' ELSE 'there is no id' "
+        "END FROM listed WHERE id IS NULL ORDER BY row"
+    ).fetchall()
+    if without_id:
+        left_out = [one.line for one in malformed]
+        if source.kind == "json":
+            left_out, _ = blank_and_unreadable(source.path)
+        lines = line_numbers([row + source.header for row, _ in without_id], left_out)
+        malformed += [
+            Malformed(source.path, line, reason)
+            for line, (_, reason) in zip(lines, without_id, strict=True)
+        ]
+    counts = connection.execute(
+        "SELECT count(*), count(id) - count(DISTINCT id) FROM listed"
     ).fetchone()
-    assert found is not None
-    malformed += [Malformed(source.path, row, "there is no id") for row in found[1] or ()]
+    assert counts is not None
     connection.execute(
-        "CREATE TABLE described AS SELECT * FROM listed WHERE id IS NOT NULL "
+        "CREATE TABLE described AS SELECT * EXCLUDE nested FROM listed WHERE id IS NOT NULL "
         "QUALIFY row_number() OVER (PARTITION BY id ORDER BY row) = 1"
     )
     connection.execute("DROP TABLE listed")
-    return malformed, found[0], found[2]
+    return malformed, *counts
 
 
 def _text(role: str, value: str) -> str:

@@ -20,7 +20,16 @@ from mentor_pyg.preparation.sources import Source, open_bytes
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["KNOWN_COLUMNS", "Malformed", "read_interactions", "refuse_malformed", "take_malformed"]
+__all__ = [
+    "KNOWN_COLUMNS",
+    "Malformed",
+    "blank_and_unreadable",
+    "is_nested",
+    "line_numbers",
+    "read_interactions",
+    "refuse_malformed",
+    "take_malformed",
+]
 
 KNOWN_COLUMNS = {
     "user": ("userid", "user_id", "reviewerid", "user", "uid"),
@@ -140,7 +149,7 @@ def _find_malformed(
             role: f"json_extract_string(json, {literal('$.' + _quoted(name))})"
             for role, name in columns.items()
         }
-        left_out, unreadable = _blank_and_unreadable(source.path)
+        left_out, unreadable = blank_and_unreadable(source.path)
     found = connection.execute(
         f"SELECT row, reason FROM (SELECT row_number() OVER () AS row, "
         f"{_is_malformed(source, value)} AS malformed, {_reason(source, value)} AS reason "
@@ -148,14 +157,14 @@ def _find_malformed(
     ).fetchall()
     if source.kind == "csv":
         take_malformed(connection, source.path)
-    lines = _line_numbers([row + source.header for row, _ in found], left_out)
+    lines = line_numbers([row + source.header for row, _ in found], left_out)
     return [
         Malformed(source.path, line, unreadable.get(line, reason))
         for line, (_, reason) in zip(lines, found, strict=True)
     ]
 
 
-def _blank_and_unreadable(path: Path) -> tuple[list[int], dict[int, str]]:
+def blank_and_unreadable(path: Path) -> tuple[list[int], dict[int, str]]:
     """Return the blank lines of a file, which are no rows of JSON, and why others are no text."""
     blank, unreadable = list[int](), dict[int, str]()
     with open_bytes(path) as file:
@@ -170,7 +179,7 @@ def _blank_and_unreadable(path: Path) -> tuple[list[int], dict[int, str]]:
     return blank, unreadable
 
 
-def _line_numbers(rows: Sequence[int], left_out: Sequence[int]) -> list[int]:
+def line_numbers(rows: Sequence[int], left_out: Sequence[int]) -> list[int]:
     """Return the lines of rows, both from 1 and in order, where some lines are none of the rows."""
     lines, before = [], 0
     for row in rows:
@@ -189,11 +198,11 @@ def _is_malformed(source: Source, value: Mapping[str, str]) -> str:
     if source.kind == "csv":
         return bad
     if source.kind == "json":
-        bad += f" OR {_is_nested(value['user'])} OR {_is_nested(value['item'])}"
+        bad += f" OR {is_nested(value['user'])} OR {is_nested(value['item'])}"
     return f"(({' AND '.join(f'{one} IS NULL' for one in value.values())}) OR {bad})"
 
 
-def _is_nested(json: str) -> str:
+def is_nested(json: str) -> str:
     """Return whether a text of JSON Lines is an object or a list, in SQL."""
     return f"CASE WHEN left({json}, 1) IN ('{{', '[') THEN json_valid({json}) ELSE false END"
 
@@ -215,7 +224,7 @@ def _reason(source: Source, value: Mapping[str, str]) -> str:
     nested = ""
     if source.kind == "json":
         nested = " ".join(
-            f"WHEN {_is_nested(value[role])} THEN 'the {role} is no single value, ' || "
+            f"WHEN {is_nested(value[role])} THEN 'the {role} is no single value, ' || "
             f"left({value[role]}, 40)"
             for role in ("user", "item")
         )

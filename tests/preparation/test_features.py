@@ -140,3 +140,20 @@ def test_malformed_lines_of_items_count(reviews: Path, items: Path, tmp_path: Pa
     with pytest.raises(ValueError, match=r"meta.json, line 10: there is no id"):
         prepare([reviews], tmp_path / "out", Preparation(items=str(items)))
     prepare([reviews], tmp_path / "out", Preparation(items=str(items), max_errors=1))
+
+
+def test_lines_of_items_without_an_id_are_those_of_the_file(reviews: Path, tmp_path: Path) -> None:
+    made = {
+        "items.jsonl": '{"item": "i0"}\n\n{"item": {"sku": 1}}\n\n{"item": ""}\n{"item": "[1"}\n',
+        "items.csv": "item,title\ni0\n,One\n,Two\ni1,Three\n",
+    }
+    found = {}
+    for name, text in made.items():
+        (path := tmp_path / name).write_text(text)
+        settings = Preparation(items=str(path), max_errors=9)
+        prepared = prepare([reviews], tmp_path / name.replace(".", "-"), settings)
+        found[name] = [(one.line, one.reason) for one in prepared.malformed]
+    none, nested = "there is no id", "the id is no single value"
+    assert found["items.jsonl"] == [(3, nested), (5, none)]
+    assert [line for line, _ in found["items.csv"]] == [2, 3, 4]
+    assert {reason for _, reason in found["items.csv"][1:]} == {none}
