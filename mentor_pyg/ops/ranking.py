@@ -38,8 +38,9 @@ def rank_items(
         batch_size: Users per block.
 
     Returns:
-        Item ids and scores, both ``[num_ranked, k]``, best first. A user with fewer than ``k``
-        unseen items gets seen ones at the end, with a score of minus infinity.
+        Item ids and scores, both ``[num_ranked, k]``, best first, and of items with equal scores
+        those of lower ids first: the first items are the same whatever ``k``. A user with fewer
+        than ``k`` unseen items gets seen ones at the end, with a score of minus infinity.
 
     Raises:
         ValueError: If ``batch_size`` is below 1, or the scores are of another shape or not finite.
@@ -57,9 +58,26 @@ def rank_items(
         if seen is not None:
             row, item = seen.of(some.to(seen.start.device))
             score.view(-1)[(row * scorer.num_items + item).to(score.device)] = -torch.inf
-        blocks.append(score.topk(k, dim=1))
+        blocks.append(_best(score, k))
     score, item = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return item, score
+
+
+def _best(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the ``k`` greatest of each row and where they are, of equal ones the first ones."""
+    more = score.topk(min(k + 1, score.size(1)), dim=1)
+    best, item = more.values[:, :k].contiguous(), more.indices[:, :k].contiguous()
+    # Which of equal ones ``topk`` takes, and in what order, hangs on ``k`` and on the device.
+    tied = (more.values[:, 1:] == more.values[:, :-1]).any(dim=1).nonzero().squeeze(1)
+    if tied.numel():
+        rows, least = score[tied], best[tied, -1:]
+        above, equal = rows > least, rows == least
+        left = k - above.sum(dim=1, keepdim=True, dtype=torch.int32)
+        kept = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= left))
+        found = kept.nonzero()[:, 1].view(-1, k)  # by id
+        best[tied], order = rows.gather(1, found).sort(dim=1, descending=True, stable=True)
+        item[tied] = found.gather(1, order)
+    return best, item
 
 
 def _check_scores(score: Tensor, num_users: int, num_items: int) -> None:
