@@ -66,18 +66,19 @@ def rank_items(
 def _best(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the ``k`` greatest of each row and where they are, of equal ones the first ones."""
     more = score.topk(min(k + 1, score.size(1)), dim=1)
-    best, item = more.values[:, :k].contiguous(), more.indices[:, :k].contiguous()
+    item, same = more.indices[:, :k].contiguous(), more.values[:, 1:] == more.values[:, :-1]
     # Which of equal ones ``topk`` takes, and in what order, hangs on ``k`` and on the device.
-    tied = (more.values[:, 1:] == more.values[:, :-1]).any(dim=1).nonzero().squeeze(1)
-    if tied.numel():
-        rows, least = score[tied], best[tied, -1:]
+    if same.size(1) == k and (cut := same[:, -1].nonzero().squeeze(1)).numel():
+        rows, least = score[cut], more.values[cut, -1:]
         above, equal = rows > least, rows == least
         left = k - above.sum(dim=1, keepdim=True, dtype=torch.int32)
         kept = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= left))
-        found = kept.nonzero()[:, 1].view(-1, k)  # by id
-        best[tied], order = rows.gather(1, found).sort(dim=1, descending=True, stable=True)
-        item[tied] = found.gather(1, order)
-    return best, item
+        item[cut] = kept.nonzero()[:, 1].view(-1, k)
+    tied = same.any(dim=1).nonzero().squeeze(1)
+    found = item[tied].sort(dim=1).values
+    order = score[tied.unsqueeze(1), found].sort(dim=1, descending=True, stable=True).indices
+    item[tied] = found.gather(1, order)
+    return more.values[:, :k].contiguous(), item
 
 
 def _check_scores(score: Tensor, num_users: int, num_items: int) -> None:
