@@ -42,6 +42,7 @@ def read_table(path: Path) -> Any:
     """Return the table of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file, pyarrow's.
 
     Columns of CSV and TSV are text: an id such as 007, and a title such as NA, are what they are.
+    So are the dates of JSON Lines.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -58,8 +59,7 @@ def read_table(path: Path) -> Any:
         if path.suffix == ".parquet":
             table = parquet.read_table(path)
         elif path.suffix in (".jsonl", ".json"):
-            options = json_lines.ReadOptions(block_size=_BLOCK)
-            table = json_lines.read_json(path, read_options=options)
+            table = _read_json_lines(path, arrow, json_lines)
         elif path.suffix in (".csv", ".tsv"):
             table = _read_text(path, arrow, csv)
         else:
@@ -156,25 +156,40 @@ def first_image(value: Any) -> str | None:
     return as_text(value)
 
 
+def _read_json_lines(path: Path, arrow: Any, json_lines: Any) -> Any:
+    options = json_lines.ReadOptions(block_size=_BLOCK)
+    table = json_lines.read_json(path, read_options=options)
+    schema = arrow.schema(list(_with_dates_as_text(arrow.struct(list(table.schema)), arrow)))
+    if schema == table.schema:
+        return table
+    as_text = json_lines.ParseOptions(explicit_schema=schema)
+    return json_lines.read_json(path, read_options=options, parse_options=as_text)
+
+
+def _with_dates_as_text(kind: Any, arrow: Any) -> Any:
+    """Return a type of pyarrow's with text in the place of the dates that it has anywhere."""
+    if arrow.types.is_struct(kind):
+        fields = [one.with_type(_with_dates_as_text(one.type, arrow)) for one in kind]
+        return arrow.struct(fields)
+    if arrow.types.is_list(kind):
+        return arrow.list_(_with_dates_as_text(kind.value_type, arrow))
+    return arrow.string() if arrow.types.is_timestamp(kind) else kind
+
+
 def _read_text(path: Path, arrow: Any, csv: Any) -> Any:
     delimiter = "\t" if path.suffix == ".tsv" else ","
-    with open(path, encoding="utf-8-sig") as file:
-        header = file.readline(_BLOCK).rstrip("\r\n").split(delimiter)
-    table = csv.read_csv(
-        path,
-        read_options=csv.ReadOptions(block_size=_BLOCK),
-        parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=csv.ConvertOptions(
-            column_types={name.strip('"'): arrow.string() for name in header},
-            strings_can_be_null=False,
-        ),
-    )
+    options = {
+        "read_options": csv.ReadOptions(block_size=_BLOCK),
+        "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+    }
+    with csv.open_csv(path, **options) as reader:
+        types = dict.fromkeys(reader.schema.names, arrow.string())
+    as_text = csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+    table = csv.read_csv(path, **options, convert_options=as_text)
     if _is_cut_off(path, table):
         raise ValueError("a quote is not closed, and takes the rest of the file")
     if delimiter == "\t":
         for name, column in zip(table.column_names, table.columns, strict=True):
-            if column.type != arrow.string():
-                continue
             for row, text in enumerate(column.to_pylist(), start=1):
                 if "\n" in text and "\t" in text.partition("\n")[2]:
                     raise ValueError(

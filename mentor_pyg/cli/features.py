@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from mentor_pyg.item_tables import find_table, item_ids, read_table
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-    from mentor_pyg.features import ItemFiles, ItemTable, Report
+    from mentor_pyg.features import ItemTable, Report
 
 __all__ = ["add_arguments", "run"]
 
@@ -32,19 +34,25 @@ def run(
     ids: Path | None,
     model: str | None,
     batch_size: int,
-    device: str,
+    device: str | None,
     force: bool,
 ) -> None:
     """Make the features of a data folder's items, and say which items have none, and why."""
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no data folder {folder}; correct DIR")
+    given = _Given(folder, items, columns, files, array, ids, model, device)
+    for option, kinds in _KINDS.items():
+        if getattr(given, option) is not None and kind not in kinds:
+            raise ValueError(f"--{option} is for {', '.join(kinds)}, not for {kind}; leave it out")
+    from mentor_pyg.devices import resolve_device
     from mentor_pyg.features import feature_path, write_features
 
+    resolve_device(device or "cpu")
     path = feature_path(folder, name or kind, force=force)
     known = _known(folder, kind)
-    given = _Given(folder, items, columns, files, array, ids, model, device)
     read, encoder, about = _SOURCES[kind](given, known)
-    about = {"kind": kind, **about, **getattr(encoder, "about", {})}
+    of_items = hashlib.sha256(json.dumps(known).encode()).hexdigest()
+    about = {"kind": kind, "items": of_items, **about, **getattr(encoder, "about", {})}
     _say(write_features(path, len(known), read, encoder, about, batch_size=batch_size), known)
 
 
@@ -77,7 +85,7 @@ class _Given(NamedTuple):
     array: Path | None
     ids: Path | None
     model: str | None
-    device: str
+    device: str | None
 
     def path(self, name: str) -> Path:
         """Return an option that is needed."""
@@ -103,16 +111,22 @@ class _Given(NamedTuple):
         return table
 
     def encoder(self, make: Callable[..., Any]) -> Any:
-        """Return an encoder by the model that was asked for, or by the usual one."""
-        model = {} if self.model is None else {"model": self.model}
-        return make(**model, device=self.device)
+        """Return an encoder by the model and on the device that were asked for, or the usual."""
+        asked = {"model": self.model, "device": self.device}
+        return make(**{name: value for name, value in asked.items() if value is not None})
 
-    def item_files(self, known: list[str]) -> ItemFiles:
-        """Return the files of the items."""
+    def of_files(self, make: Any, known: list[str]) -> _Source:
+        """Return what encodes the files of the items."""
         from mentor_pyg.features import ItemFiles
 
-        names = next(iter(self.table(known).columns.values())) if self.columns else None
-        return ItemFiles(self.path("files"), names, known)
+        named = self.table(known).columns if self.columns or self.items else {}
+        if len(named) > 1:
+            raise ValueError(f"--columns needs one column, of files (got {', '.join(named)})")
+        files = ItemFiles(
+            self.path("files"), next(iter(named.values()), None), known, make.suffixes
+        )
+        encoder = self.encoder(make)
+        return lambda item: files.read(item, encoder.read), encoder, {"files": files.sha256()}
 
 
 _Source: TypeAlias = tuple[Callable[[int], Any], Callable[[list[Any]], Any], dict[str, Any]]
@@ -143,18 +157,13 @@ def _of_columns(given: _Given, known: list[str]) -> _Source:
 def _of_images(given: _Given, known: list[str]) -> _Source:
     from mentor_pyg.features import ImageEncoder
 
-    files = given.item_files(known)
-    encoder = given.encoder(ImageEncoder)
-    return (lambda item: encoder.read(files.path(item))), encoder, {"files": files.sha256()}
+    return given.of_files(ImageEncoder, known)
 
 
 def _of_sounds(given: _Given, known: list[str]) -> _Source:
-    from mentor_pyg.features import AudioEncoder, open_sound
+    from mentor_pyg.features import AudioEncoder
 
-    files = given.item_files(known)
-    encoder = given.encoder(AudioEncoder)
-    rate = encoder.rate
-    return (lambda item: open_sound(files.path(item), rate)), encoder, {"files": files.sha256()}
+    return given.of_files(AudioEncoder, known)
 
 
 def _of_array(given: _Given, known: list[str]) -> _Source:
@@ -175,6 +184,17 @@ _SOURCES: dict[Kind, Callable[[_Given, list[str]], _Source]] = {
     "array": _of_array,
 }
 
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "items": ("text", "image", "audio", "columns"),
+    "columns": ("text", "image", "audio", "columns"),
+    "files": ("image", "audio"),
+    "array": ("array",),
+    "ids": ("array",),
+    "model": ("text", "image", "audio"),
+    "device": ("text", "image", "audio"),
+}
+"""The kinds that an option is for, of options that are not for all."""
+
 
 def _say(report: Report, known: list[str]) -> None:
     items, channels = report.shape
@@ -183,8 +203,10 @@ def _say(report: Report, known: list[str]) -> None:
         f"{report.path}: {covered:,} of {items:,} items ({covered / items:.1%}), {channels} wide, "
         f"in {report.seconds:.1f} s"
     )
-    for reason, number in Counter(report.missing.values()).most_common():
-        some = [known[item] for item, why in report.missing.items() if why == reason][:_SHOWN]
+    # What comes after a colon is the item's own, such as the name of its file.
+    missing = {item: why.partition(": ")[0] for item, why in report.missing.items()}
+    for reason, number in Counter(missing.values()).most_common():
+        some = [known[item] for item, why in missing.items() if why == reason][:_SHOWN]
         more = ", ..." if number > len(some) else ""
         print(f"without: {number:,} items: {reason} ({', '.join(some)}{more})")
 
@@ -211,11 +233,14 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
         help="its columns: of texts [title,description], to encode, or the one that names files",
     )
     parser.add_argument(
-        "--files", type=Path | None, metavar="FOLDER", help="images or sounds, named by item id"
+        "--files",
+        type=Path | None,
+        metavar="FOLDER",
+        help="images or sounds, named by item id, or by a column",
     )
     parser.add_argument("--array", type=Path | None, metavar="FILE", help="features that you have")
     parser.add_argument("--ids", type=Path | None, metavar="FILE", help="its rows' ids, one a line")
     parser.add_argument("--model", type=str | None, help="a model's name or folder; else the usual")
     parser.add_argument("--batch-size", type=int, default=64, help="items at a time [64]")
-    parser.add_argument("--device", type=str, default="cpu", help="where the model runs [cpu]")
+    parser.add_argument("--device", type=str | None, help="where the model runs [cpu]")
     parser.add_argument("--force", action="store_true", help="replace features that are there")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
+import safetensors.torch
+import torch
 
-from mentor_pyg.dependencies import require
+from mentor_pyg.dependencies import MissingPackageError, require
 from mentor_pyg.features.writing import Features, UnusableError
 from mentor_pyg.item_tables import ITEM_COLUMNS, find_columns, id_text
 
@@ -41,14 +41,21 @@ class ArrayRows:
                 raise FileNotFoundError(f"there is no file {one}")
         try:
             self.rows, own = _read(path)
-        except (ValueError, OSError, KeyError, safetensors.SafetensorError) as error:
-            raise ValueError(f"{path} cannot be read as an array: {error}") from error
+        except MissingPackageError:
+            raise
+        except Exception as error:  # Readers of damaged files raise errors of many kinds.
+            raise ValueError(
+                f"{path} cannot be read as an array: {error}; write it anew"
+            ) from error
         if self.rows.ndim != 2 or not self.rows.shape[1] or self.rows.dtype.kind not in "fiu":
             raise ValueError(
                 f"{path} needs numbers of the shape [rows, channels] (got {self.rows.dtype} of "
                 f"shape {list(self.rows.shape)})"
             )
-        named = file_ids.read_text(encoding="utf-8-sig").splitlines() if file_ids else own
+        try:
+            named = file_ids.read_text(encoding="utf-8-sig").splitlines() if file_ids else own
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file_ids} needs to be text in UTF-8 ({error})") from error
         if named is None and len(self.rows) != len(ids):
             raise ValueError(
                 f"{path} needs a row for each of the {len(ids)} items (got {len(self.rows)}), or "
@@ -63,8 +70,8 @@ class ArrayRows:
         self._row = [place.get(str(one)) for one in ids]
         if all(row is None for row in self._row):
             raise ValueError(
-                f"none of the ids of {file_ids or path}, such as {next(iter(place))!r}, is one of "
-                f"an item, such as {ids[0]!r}"
+                f"none of the ids of {file_ids or path}, such as {next(iter(place), None)!r}, is "
+                f"one of an item, such as {ids[0]!r}"
             )
 
     def read(self, item: int) -> Features:
@@ -88,20 +95,25 @@ class ArrayRows:
 
 def _read(path: Path) -> tuple[Any, list[str] | None]:
     """Return the array of a file, and the ids of its rows if it has them."""
-    if path.suffix == ".npy":
-        return np.load(path, mmap_mode="r", allow_pickle=False), None
-    if path.suffix in (".npz", ".safetensors"):
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+    if path.suffix in (".npy", ".npz", ".safetensors"):
+        if path.suffix == ".safetensors":
+            arrays = {
+                name: (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+                for name, x in safetensors.torch.load_file(path).items()
+            }
         else:
-            arrays = safetensors.numpy.load_file(path)
+            file = np.load(path, mmap_mode="r", allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                return file, None
+            with file:
+                arrays = dict(file)
         tables = [name for name, one in arrays.items() if one.ndim == 2]
         if len(tables) != 1:
             raise ValueError(f"it needs one array of two dimensions (got {len(tables)})")
         table = arrays.pop(tables[0])
-        name = _id_name(arrays)
-        return table, None if name is None else [id_text(one) for one in arrays[name].tolist()]
+        if (name := _id_name(arrays)) is None:
+            return table, None
+        return table, [id_text(one) for one in arrays[name].ravel().tolist()]
     if path.suffix == ".parquet":
         parquet: Any = require("pyarrow.parquet", extra="parquet", purpose="Reading Parquet")
         columns = parquet.read_table(path)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mentor_pyg.dependencies import require
+from mentor_pyg.devices import resolve_device
 from mentor_pyg.features.models import load_pretrained, load_whole, state_sha256
 from mentor_pyg.features.writing import Features, UnusableError
 
@@ -60,21 +61,27 @@ class ImageEncoder:
 
     Args:
         model: The name of a model on the Hugging Face Hub, or a folder that holds one.
-        device: Where it runs.
+        device: Where it runs: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
 
     Raises:
         MissingPackageError: If transformers is not installed.
-        ValueError: If the model cannot be loaded.
+        ValueError: If there is no such device, or the model cannot be loaded.
     """
 
+    suffixes = (
+        *(".jpg", ".png", ".webp", ".jpeg", ".jpe", ".jfif"),
+        *(".apng", ".avif", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
+    )
+    """What the names of images end in."""
+
     def __init__(self, model: str = IMAGE_MODEL, device: str = "cpu") -> None:
+        self.device = resolve_device(device)
         library: Any = require("transformers", extra="image", purpose="Embedding images")
         # Of one backend, so that features do not depend on what else is installed.
         self.processor = load_pretrained(
             library.AutoImageProcessor.from_pretrained, model, backend="pil"
         )
-        self.model = load_whole(library.AutoModel, model, device)
-        self.device = torch.device(device)
+        self.model = load_whole(library.AutoModel, model, self.device)
         self.about = {
             "model": model,
             "sha256": state_sha256(self.model),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from mentor_pyg.tensor_files import checksum
@@ -31,7 +32,7 @@ def load_pretrained(load: Callable[..., Any], model: str, **options: Any) -> Any
         ) from error
 
 
-def load_whole(kind: Any, model: str, device: str) -> Any:
+def load_whole(kind: Any, model: str, device: torch.device) -> Any:
     """Load a model by its class in transformers, with all weights that its last states are of.
 
     It is in evaluation mode, on the device.

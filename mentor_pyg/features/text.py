@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mentor_pyg.dependencies import require
+from mentor_pyg.devices import resolve_device
 from mentor_pyg.features.models import load_pretrained, state_sha256
 from mentor_pyg.features.writing import Features, UnusableError
 from mentor_pyg.item_tables import as_text
@@ -37,16 +38,17 @@ class TextEncoder:
 
     Args:
         model: The name of a model on the Hugging Face Hub, or a folder that holds one.
-        device: Where it runs.
+        device: Where it runs: ``auto``, ``cpu``, ``cuda`` or ``cuda:<index>``.
 
     Raises:
         MissingPackageError: If sentence-transformers is not installed.
-        ValueError: If the model cannot be loaded.
+        ValueError: If there is no such device, or the model cannot be loaded.
     """
 
     def __init__(self, model: str = TEXT_MODEL, device: str = "cpu") -> None:
+        place = str(resolve_device(device))
         library: Any = require("sentence_transformers", extra="text", purpose="Embedding texts")
-        self.model = load_pretrained(library.SentenceTransformer, model, device=device)
+        self.model = load_pretrained(library.SentenceTransformer, model, device=place)
         self.model.eval()
         self.about = {
             "model": model,

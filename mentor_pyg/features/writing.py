@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,8 +192,7 @@ class _Work:
         """Take over what a journal is about: a line of that, and one for each batch after it."""
         if json.loads(lines[0]) != self.about:
             return
-        np.lib.format.open_memmap(self.partial, mode="r")  # "r+" fills up what was cut off.
-        self.rows = np.lib.format.open_memmap(self.partial, mode="r+")
+        self.rows = np.lib.format.open_memmap(self.partial, mode="r")
         for line in lines[1:]:
             try:
                 batch = json.loads(line)
@@ -215,28 +215,49 @@ class _Work:
         if values:
             rows = np.asarray(encode(values), dtype=np.float32)
             if self.rows is None:
-                shape = (self.num_items, rows.shape[1])
-                self.journal.unlink(missing_ok=True)  # It may be about what the file held before.
-                self.rows = np.lib.format.open_memmap(self.partial, "w+", np.float32, shape)
-                for first in range(0, self.num_items, 2**16):
-                    self.rows[first : first + 2**16] = np.nan
-                with replaced_whole(self.journal) as partial:
-                    partial.write_text(json.dumps(self.about))
+                self._begin(rows.shape[1])
+            block = np.full((len(items), self.rows.shape[1]), np.nan, dtype=np.float32)
             for item, row in zip(usable, rows, strict=True):
                 if not np.isfinite(row).all():
                     self.unwritten[item] = "its features are not finite"
                 elif not row.any():
                     self.unwritten[item] = "its features are all zero"
                 else:
-                    self.rows[item] = row
+                    block[item - items.start] = row
+            with _said(self.path), open(self.partial, "r+b") as file:
+                file.seek(self.rows.offset + items.start * block[0].nbytes)
+                file.write(block.data)
+                file.flush()
+                os.fsync(file.fileno())
         self.done = items.stop
         self.missing |= self.unwritten
         if self.rows is not None:
-            self.rows.flush()
             batch = {"done": self.done, "missing": self.unwritten}
-            with open(self.journal, "a") as file:
-                file.write(f"\n{json.dumps(batch)}")
+            with _said(self.path), open(self.journal, "a") as lines:
+                lines.write(f"\n{json.dumps(batch)}")
             self.unwritten = {}
+
+    def _begin(self, channels: int) -> None:
+        """Make the file with NaN for all items, which takes all the room that it needs.
+
+        It is written to, not mapped: where a disk is full, that is an error and no end of the
+        process.
+        """
+        self._remove()  # The journal may be about what the file held before.
+        nan = np.full((2**10, channels), np.nan, dtype=np.float32)
+        shape = (self.num_items, channels)
+        header = {"descr": nan.dtype.str, "fortran_order": False, "shape": shape}
+        try:
+            with _said(self.path), open(self.partial, "wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for first in range(0, self.num_items, len(nan)):
+                    file.write(nan[: self.num_items - first].data)
+            self.rows = np.lib.format.open_memmap(self.partial, mode="r")
+            with replaced_whole(self.journal) as partial:
+                partial.write_text(json.dumps(self.about))
+        except OSError:
+            self._remove()
+            raise
 
     def finish(self) -> tuple[int, int]:
         """Put the whole file in its place, and return its shape."""
@@ -254,6 +275,19 @@ class _Work:
         self.rows = None
         self.partial.unlink(missing_ok=True)
         self.journal.unlink(missing_ok=True)
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """Say of which features it was that could not be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{path} could not be written ({error.strerror}); make room on the disk, or mend what "
+            f"else it is, and start again, which goes on after the last whole batch",
+        ) from error
 
 
 def _progress(batches: range, name: str, num_items: int) -> Any:

@@ -7,6 +7,7 @@ import pytest
 
 from mentor_pyg.cli.main import main
 from mentor_pyg.datasets import InteractionFolder
+from mentor_pyg.features import Report
 from tests.cli.conftest import copy_folder
 
 
@@ -41,7 +42,7 @@ def test_columns_become_features_that_models_read(
 def test_texts_of_movielens_need_no_columns(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def encoder(device: str) -> Any:
+    def encoder() -> Any:
         return lambda texts: np.array([[len(text), 1.0] for text in texts])
 
     monkeypatch.setattr("mentor_pyg.features.TextEncoder", encoder)
@@ -75,8 +76,14 @@ def test_images_become_features(folder: Path, capsys: pytest.CaptureFixture[str]
     photos.mkdir()
     for item in (2, 5):
         pillow.new("RGB", (40, 30), (item, 9, 9)).save(photos / f"{item}.png")
+    for item in (7, 8):
+        (photos / f"{item}.png").write_text("no image")
     run("image", folder, "--files", photos, "--model", model, "--name", "photo")
-    assert "6 wide" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "6 wide" in said
+    assert "without: 2 items: its image cannot be read (UnidentifiedImageError) (7, 8)" in said
+    missing = json.loads((folder / "photo_report.json").read_text())["missing"]
+    assert missing["7"] == "its image cannot be read (UnidentifiedImageError): 7.png"
     data = InteractionFolder(folder)[0]
     assert data["item"].has_photo.nonzero().flatten().tolist() == [2, 5]
 
@@ -87,6 +94,16 @@ def test_images_become_features(folder: Path, capsys: pytest.CaptureFixture[str]
         (["columns", "DIR"], "need --columns"),
         (["columns", "DIR", "--columns", "price"], "need --items"),
         (["array", "DIR"], "need --array"),
+        (["audio", "DIR", "--items", "ARRAY"], "need --columns"),
+        (["text", "DIR", "--device", "banana"], "'device' needs to be"),
+        (["array", "DIR", "--device", "cpu"], "--device is for text, image, audio, not for array"),
+        (["array", "DIR", "--array", "ARRAY", "--model", "x"], "--model is for text, image, audio"),
+        (["array", "DIR", "--array", "ARRAY", "--files", "x"], "--files is for image, audio, not"),
+        (["array", "DIR", "--array", "ARRAY", "--columns", "x"], "--columns is for text, image"),
+        (["array", "DIR", "--array", "ARRAY", "--items", "x"], "--items is for text, image"),
+        (["text", "DIR", "--files", "x"], "--files is for image, audio, not for text; leave it"),
+        (["text", "DIR", "--array", "x"], "--array is for array, not for text; leave it out"),
+        (["columns", "DIR", "--ids", "x"], "--ids is for array, not for columns; leave it out"),
         (["columns", "none", "--columns", "price"], "there is no data folder none"),
         (["smell", "DIR"], "smell"),
         (["array", "DIR", "--array", "ARRAY"], "visual_feat.npy exists|mine.npy needs a row"),
@@ -115,3 +132,28 @@ def test_does_not_overwrite_unless_told(folder: Path, capsys: pytest.CaptureFixt
         run("array", folder, *options)
     assert "mine_feat.npy exists; give --force" in capsys.readouterr().err
     run("array", folder, *options, "--force")
+
+
+def test_files_are_named_by_one_column(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "items.csv").write_text("item,image,more\n0,a.png,b.png\n")
+    with pytest.raises(SystemExit):
+        run("audio", folder, "--files", folder, "--columns", "image,more")
+    assert "--columns needs one column, of files (got image, more)" in capsys.readouterr().err
+
+
+def test_starts_anew_for_other_items(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    abouts = []
+
+    def write(path: Path, num_items: int, read: Any, encode: Any, about: Any, **_: Any) -> Any:
+        abouts.append(about)
+        return Report(path=path, shape=(num_items, 1), missing={}, about=about, seconds=0)
+
+    monkeypatch.setattr("mentor_pyg.features.write_features", write)
+    new = folder.parent / "new"
+    new.mkdir()
+    array = folder.parent / "mine.npy"
+    np.save(array, np.ones((2, 2)))
+    for ids in ("a\nb", "a\nb", "b\na"):
+        (new / "items.csv").write_text(f"item\n{ids}\n")
+        run("array", new, "--array", array)
+    assert abouts[0] == abouts[1] != abouts[2]

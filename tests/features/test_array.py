@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.numpy
+import safetensors.torch
+import torch
 
 from mentor_pyg.features import ArrayRows, UnusableError
 
@@ -69,9 +71,33 @@ def test_ids_in_a_file_of_their_own(tmp_path: Path) -> None:
         ids.write_text(text)
         with pytest.raises(ValueError, match="needs 3 different ids, one for each row"):
             ArrayRows(path, IDS, ids)
+    ids.write_bytes("ä\nb\nc\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"ids\.txt needs to be text in UTF-8"):
+        ArrayRows(path, IDS, ids)
+    ids.write_text("")
+    with pytest.raises(ValueError, match="none of the ids of"):
+        ArrayRows(save(tmp_path / "none.npz", ROWS[:0], None), IDS, ids)
     ids.write_text("x\ny\nz\n")
     with pytest.raises(ValueError, match=r"none of the ids of .*, such as 'x', is one of an item"):
         ArrayRows(path, IDS, ids)
+
+
+def test_files_are_what_they_hold_whatever_their_name(tmp_path: Path) -> None:
+    save(tmp_path / "x.npz", ROWS, IDS[::-1]).rename(tmp_path / "zipped.npy")
+    save(tmp_path / "x.npy", ROWS, None).rename(tmp_path / "plain.npz")
+    assert ArrayRows(tmp_path / "zipped.npy", IDS).read(0).tolist() == [4, 5]
+    assert ArrayRows(tmp_path / "plain.npz", IDS).read(0).tolist() == [0, 1]
+
+
+def test_bfloat16_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    safetensors.torch.save_file({"x": torch.tensor(ROWS).bfloat16()}, path)
+    assert ArrayRows(path, IDS).read(2).tolist() == [4, 5]
+
+
+def test_one_id_without_a_dimension(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=ROWS[:1], ids=np.array(20))
+    assert ArrayRows(tmp_path / "x.npz", ["10", "20"]).read(1).tolist() == [0, 1]
 
 
 def test_a_row_of_nan_says_that_the_item_has_none(tmp_path: Path) -> None:
@@ -91,8 +117,16 @@ def test_refuses_what_is_no_matrix_of_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", a=ROWS, b=ROWS)
     (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY")
     (tmp_path / "x.txt").write_text("1 2")
-    for name in ("pickled.npy", "two.npz", "cut.npy", "x.txt"):
-        with pytest.raises(ValueError, match=rf"{name} cannot be read as an array"):
+    (tmp_path / "empty.npz").touch()
+    np.savez(tmp_path / "cut.npz", ROWS)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:-30])
+    (tmp_path / "cut.safetensors").write_bytes(b"\0\0")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
+    for name in (
+        *("pickled.npy", "two.npz", "cut.npy", "x.txt"),
+        *("empty.npz", "cut.npz", "cut.safetensors", "cut.parquet"),
+    ):
+        with pytest.raises(ValueError, match=rf"{name} cannot be read as an array: \w"):
             ArrayRows(tmp_path / name, IDS)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         ArrayRows(tmp_path / "none.npy", IDS)

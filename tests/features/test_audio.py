@@ -70,6 +70,74 @@ def test_what_is_no_sound_says_so(tmp_path: Path) -> None:
             open_sound(tmp_path / f"{name}.wav", 16_000)
 
 
+@pytest.mark.parametrize("rate", [0, 1_000_001, 2**31 - 1])
+def test_a_sampling_rate_that_no_sound_has_is_refused(tmp_path: Path, rate: int) -> None:
+    sound = bytearray(tone(tmp_path / "a.wav", 440).read_bytes())
+    sound[24:28] = rate.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(sound)
+    with pytest.raises(UnusableError, match=r"sampling rate of [\d,]+, too high|cannot be read"):
+        open_sound(tmp_path / "a.wav", 16_000)
+
+
+def test_what_resampling_has_no_memory_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("scipy.signal.resample_poly", full)
+    with pytest.raises(UnusableError, match=r"cannot be read \(MemoryError\)"):
+        open_sound(tone(tmp_path / "a.wav", 440, rate=44_100), 16_000)
+
+
+def spectrogram_model(folder: Path) -> Path:
+    """Save a random audio spectrogram transformer of one layer."""
+    config = transformers.ASTConfig(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        num_mel_bins=32,
+    )
+    transformers.ASTModel(config).save_pretrained(folder)
+    transformers.ASTFeatureExtractor(num_mel_bins=32).save_pretrained(folder)
+    return folder
+
+
+def squeezing_model(folder: Path) -> Path:
+    """Save a random SEW of one layer, which makes one state of two."""
+    config = transformers.SEWConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        conv_dim=(8, 8), conv_stride=(5, 2), conv_kernel=(10, 3),
+        num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    transformers.SEWModel(config).save_pretrained(folder)
+    transformers.Wav2Vec2FeatureExtractor(sampling_rate=16_000).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "shortest"), [(None, 20), (squeezing_model, 30), (spectrogram_model, 400)]
+)
+def test_a_sound_that_is_too_short_for_the_model_says_so(
+    model: Path, tmp_path: Path, make: Any, shortest: int
+) -> None:
+    encoder = AudioEncoder(str(model if make is None else make(tmp_path / "model")))
+    for samples in (1, shortest - 1, shortest):
+        noise = np.random.default_rng(0).uniform(-1, 1, samples)
+        soundfile.write(tmp_path / f"{samples}.wav", noise, 16_000)
+    for samples in (1, shortest - 1):
+        with pytest.raises(UnusableError, match="its sound is too short"):
+            encoder.read(tmp_path / f"{samples}.wav")
+    found = encoder([encoder.read(tmp_path / f"{shortest}.wav")])
+    assert found.shape == (1, 8) and np.isfinite(found).all()
+
+
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot be loaded.*give a folder"):
         AudioEncoder(str(tmp_path))
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'device' needs to be 'auto', 'cpu', 'cuda' or"):
+        AudioEncoder(str(tmp_path), device="banana")

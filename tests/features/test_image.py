@@ -214,3 +214,8 @@ def test_a_narrow_image_is_not_opened(tmp_path: Path) -> None:
         with pytest.raises(UnusableError, match="too narrow"):
             open_image(noise(tmp_path / "a.png", size=size))
     open_image(noise(tmp_path / "a.png", size=(300, 3)))
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'device' needs to be 'auto', 'cpu', 'cuda' or"):
+        ImageEncoder(str(tmp_path), device="banana")

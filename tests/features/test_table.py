@@ -49,6 +49,27 @@ def test_ids_of_digits_are_text(tmp_path: Path) -> None:
     assert read_item_columns(path, ["title"], ["8", "007"]).columns["title"] == [None, "x"]
 
 
+@pytest.mark.parametrize("start", ["", "\n\n", "\ufeff"])
+@pytest.mark.parametrize("name", ["price (USD, net)", 'a "price"', "two\nlines"])
+def test_columns_are_text_whatever_the_header(tmp_path: Path, name: str, start: str) -> None:
+    path, quoted = tmp_path / "items.csv", name.replace('"', '""')
+    path.write_text(f'{start}item,"{quoted}"\n007,08\n', encoding="utf-8")
+    assert read_item_columns(path, [name], ["7", "007"]).columns[name] == [None, "08"]
+
+
+def test_dates_of_json_lines_stay_text(tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    row = {"item": "2012-01-01", "title": "1984-06-08 10:00:00", "price": 2.5}
+    path.write_text(json.dumps({**row, "more": {"days": ["2012-01-01", None]}, "sold": [3]}))
+    table = read_item_columns(path, ["title", "price", "more", "sold"], ["2012-01-01"])
+    assert table.columns == {
+        "title": ["1984-06-08 10:00:00"],
+        "price": [2.5],
+        "more": [{"days": ["2012-01-01", None]}],
+        "sold": [[3]],
+    }
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 def test_lines_break_within_quotes(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"items{suffix}"

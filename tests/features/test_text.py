@@ -75,3 +75,8 @@ def test_no_text_is_no_features() -> None:
         with pytest.raises(UnusableError, match="there is no text"):
             joined_text(values)
     assert len(joined_text(["x" * 10**6, "y" * 10**6])) == 100_000
+
+
+def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'device' needs to be 'auto', 'cpu', 'cuda' or"):
+        TextEncoder(str(tmp_path), device="banana")

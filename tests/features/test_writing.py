@@ -158,6 +158,40 @@ def test_starts_anew_if_the_features_were_cut_off(
     assert "is damaged" in caplog.text
 
 
+@pytest.mark.parametrize("at", [1, 6])
+def test_a_full_disk_is_an_error_that_says_what_to_do(path: Path, at: int) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fills(items: list[int]) -> Any:
+        if at in items:  # The file has 248 bytes, and the rows from item 6 on begin at 200.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (190, before[1]))
+        return encode(items)
+
+    try:
+        with pytest.raises(OSError, match=r"text_feat\.npy could not be written .*; make room"):
+            written(path, encode=fills)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    left = [p for p in path.parent.iterdir() if "lock" not in p.name]
+    assert len(left) == (0 if at == 1 else 2)
+    asked, counted = counting(encode)
+    written(path, encode=counted)
+    assert asked[0] == at
+    assert np.load(path)[[4, 9]].tolist() == [[4, 16, 1], [9, 81, 1]]
+
+
+def test_all_room_is_taken_before_work_goes_on(path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write_features(
+            path, 10**5, read, interrupted(encode, 7), {"model": "squares"}, batch_size=3
+        )
+    partial = path.with_name(f".{path.name}.partial").read_bytes()
+    rows = np.frombuffer(partial[-12 * 10**5 :], dtype=np.float32).reshape(-1, 3)
+    assert rows[4].tolist() == [4, 16, 1]
+    assert np.isnan(rows[6:]).all()
+
+
 def test_no_features_at_all_are_an_error_and_leave_nothing(path: Path) -> None:
     def nothing(item: int) -> int:
         raise UnusableError("there is no text")
