@@ -217,14 +217,15 @@ def _check_masks_have_features(data: HeteroData) -> None:
 def _check_item_graph(store: BaseStorage, name: str, items: int) -> None:
     weight = store.get("edge_weight")
     num_edges = _check_index(store.get("edge_index"), f"{name}.edge_index", (items, items)).size(1)
-    if not isinstance(weight, Tensor) or weight.shape != (num_edges,):
-        got = list(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
-        raise ValueError(f"{name}.edge_weight needs the shape [{num_edges}] (got {got})")
-    if not weight.is_floating_point() or not bool(weight.isfinite().all()):
-        raise ValueError(
-            f"{name}.edge_weight needs finite floating-point values (got {weight.dtype}, "
-            f"{int((~weight.isfinite()).sum())} of them NaN or infinite)"
-        )
+    if weight is not None:
+        if not isinstance(weight, Tensor) or weight.shape != (num_edges,):
+            got = list(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
+            raise ValueError(f"{name}.edge_weight needs the shape [{num_edges}] (got {got})")
+        if not weight.is_floating_point() or not bool(weight.isfinite().all()):
+            raise ValueError(
+                f"{name}.edge_weight needs finite floating-point values (got {weight.dtype}, "
+                f"{int((~weight.isfinite()).sum())} of them NaN or infinite)"
+            )
     merge_weight = store.get("merge_weight", 0.0)
     if not math.isfinite(merge_weight) or merge_weight < 0:
         raise ValueError(
