@@ -45,6 +45,11 @@ def test_accepts_what_a_dataset_needs_at_least() -> None:
     validate_data(data)
 
 
+def test_accepts_modalities_that_no_item_has_if_it_may(data: HeteroData) -> None:
+    data["item"].has_visual = torch.zeros(80, dtype=torch.bool)
+    validate_data(data, absent_modalities=True)
+
+
 def test_accepts_item_graphs_without_weights(data: HeteroData) -> None:
     del data[VISUAL_KNN].edge_weight, data[SEMANTIC].edge_weight
     validate_data(data)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -430,6 +431,49 @@ def test_refuses_data_of_another_size(every_model: Model, larger: HeteroData, ba
             every_model.encode(larger)
         with pytest.raises(ValueError, match=message):
             every_model.loss(larger, *batch)
+
+
+BY_HAND = {
+    "repeated": (
+        lambda data: setattr(data[INTERACTS], "edge_index", data[INTERACTS].edge_index[:, [0, 0]]),
+        "edge_index holds 1 interactions more than once",
+    ),
+    "not there": (lambda data: data[INTERACTS].pop("edge_index"), "edge_index is missing"),
+    "NaN": (lambda data: data["item"].x_visual.fill_(torch.nan), "x_visual needs finite values"),
+    "double": (
+        lambda data: setattr(data["item"], "x_visual", data["item"].x_visual.double()),
+        "x_visual needs to be a float32 tensor",
+    ),
+    "rows": (
+        lambda data: setattr(data["item"], "x_visual", data["item"].x_visual[1:]),
+        r"x_visual needs the shape \[80, channels\]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), BY_HAND.values(), ids=BY_HAND)
+def test_refuses_data_made_by_hand_that_are_wrong(
+    damage: Callable[[HeteroData], object], message: str, data: HeteroData, batch: Batch
+) -> None:
+    data = data.clone()
+    model, fitted = VBPR.from_data(data), EASE.from_data(data)
+    damage(data)
+    calls = (
+        lambda: model.encode(data),
+        lambda: model.loss(data, *batch),
+        lambda: model.recommend(data, 0),
+        lambda: fitted.fit(data),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("node_type", ["user", "item"])
+def test_refuses_data_that_do_not_say_their_size(node_type: str, tiny_data: HeteroData) -> None:
+    del tiny_data[node_type].num_nodes
+    with pytest.raises(ValueError, match=rf"data\['{node_type}'\].num_nodes needs to be"):
+        LightGCN.from_data(tiny_data)
 
 
 def test_fitting_reads_train_interactions_alone(fitted: FittedModel, data: HeteroData) -> None:
