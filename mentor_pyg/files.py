@@ -4,12 +4,19 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json", "replace_folder", "replaced_whole", "user_cache", "write_json"]
+__all__ = [
+    "check_replaceable",
+    "read_json",
+    "replace_folder",
+    "replaced_whole",
+    "user_cache",
+    "write_json",
+]
 
 
 def user_cache() -> Path:
@@ -51,6 +58,32 @@ def replaced_whole(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def check_replaceable(target: Path, names: Collection[str], force: bool) -> None:
+    """Raise if a folder cannot be written for what is there; an empty one may be replaced.
+
+    Args:
+        target: The folder.
+        names: What may be in it.
+        force: Whether it may be replaced if these are in it.
+
+    Raises:
+        OSError: If it is there without ``force``, is no folder or is in none, or holds other files.
+    """
+    there = next(path for path in (target, *target.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is no folder; give another one than {target}")
+    if there != target:
+        return
+    found = {path.name for path in target.iterdir()}
+    if others := sorted(found.difference(names)):
+        raise FileExistsError(
+            f"{target} holds what would be lost, {', '.join(others[:5])}; move it away, or give "
+            f"another folder"
+        )
+    if found and not force:
+        raise FileExistsError(f"{target} exists; give --force to replace it, or another name")
+
+
 def replace_folder(partial: Path, target: Path, before: Path) -> None:
     """Give a finished folder its name; one of that name goes when the new one is there.
 
@@ -63,7 +96,7 @@ def replace_folder(partial: Path, target: Path, before: Path) -> None:
         os.rename(target, before)
     try:
         os.rename(partial, target)
-    except OSError:
+    except BaseException:
         if before.exists():
             os.rename(before, target)
         raise

@@ -9,23 +9,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["interruptible"]
+__all__ = ["interruptible", "terminable"]
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Have SIGTERM end a block with ``SystemExit(143)``, so that it leaves nothing half-written.
+
+    In a thread other than the main one, signals are left alone.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number)) if main else 0
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
 def interruptible(out: Path) -> Iterator[None]:
     """Say how to go on with the run in ``out`` when SIGINT or SIGTERM stops it.
 
-    SIGINT ends it with ``KeyboardInterrupt``, as everywhere in Python, and SIGTERM with
-    ``SystemExit(143)``. In a thread other than the main one, signals are left alone.
+    SIGINT ends it with ``KeyboardInterrupt``, as everywhere in Python, and SIGTERM as
+    :func:`terminable` has it.
     """
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number)) if main else 0
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        print(f"stopped; run the same again with --out {out} to go on", file=sys.stderr)
-        raise
-    finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
+    with terminable():
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            print(f"stopped; run the same again with --out {out} to go on", file=sys.stderr)
+            raise

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from mentor_pyg.files import read_json, replace_folder, replaced_whole, user_cache, write_json
+from mentor_pyg.files import (
+    check_replaceable,
+    read_json,
+    replace_folder,
+    replaced_whole,
+    user_cache,
+    write_json,
+)
 from mentor_pyg.tensor_files import save_tensors
 
 
@@ -129,3 +136,19 @@ def test_damaged_json_is_named_with_what_mends_it(tmp_path: Path, text: bytes, w
         values["a"].keys()
     with pytest.raises(FileNotFoundError), read_json(tmp_path / "b.json", "train anew"):
         pass
+
+
+def test_a_folder_is_replaced_with_nothing_of_the_users_in_it(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    check_replaceable(target, {"a"}, force=False)
+    target.mkdir()
+    check_replaceable(target, {"a"}, force=False)  # empty
+    (target / "a").write_text("ours")
+    check_replaceable(target, {"a"}, force=True)
+    with pytest.raises(FileExistsError, match="give --force to replace it"):
+        check_replaceable(target, {"a"}, force=False)
+    (target / "b").mkdir()
+    with pytest.raises(FileExistsError, match="holds what would be lost, b; move it away"):
+        check_replaceable(target, {"a"}, force=True)
+    with pytest.raises(NotADirectoryError, match=r"a is no folder; give another one than .*c"):
+        check_replaceable(target / "a" / "c", set(), force=True)

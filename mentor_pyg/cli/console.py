@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mentor_pyg.dependencies import MissingPackageError, UnavailableError, require
+from mentor_pyg.interrupts import terminable
 
 __all__ = ["new_folder", "reported", "run_command", "summarize"]
 
@@ -32,11 +33,13 @@ def reported() -> Iterator[None]:
     Likewise where a package is missing. Errors of other kinds are bugs, and keep their traceback.
 
     Raises:
-        SystemExit: With status 2 and what is wrong as one line; with status 130 after Ctrl+C;
-            with status 141 and nothing said where nobody reads on, as in ``... | head``.
+        SystemExit: With status 2 and what is wrong as one line; with status 130 after Ctrl+C,
+            143 after SIGTERM; with status 141 and nothing said where nobody reads on, as in
+            ``... | head``.
     """
     try:
-        yield
+        with terminable():
+            yield
     except BrokenPipeError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to come
         raise SystemExit(141) from error

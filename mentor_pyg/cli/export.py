@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mentor_pyg.cli.tables import original_ids
 from mentor_pyg.cli.trained import data_source, load_run
 from mentor_pyg.files import read_json
 from mentor_pyg.item_tables import find_table
@@ -42,7 +44,8 @@ def run(
 
     check_target(out, force)  # Before what takes long.
     source = Path(data_source(run, data)[0])
-    table, added = _read_details(items, source, new_items), None
+    tables, added = _read_tables(items, new_items), None
+    own = _read_own_table(source) if items is None and source.is_dir() else None
     if new_items is not None:
         added = read_new_items(new_items)
         if source.is_dir():
@@ -54,6 +57,12 @@ def run(
         except ValueError as error:
             raise ValueError(f"{new_items}: {error}") from error
         model = _extended(model, dataset)
+    if own is not None:
+        if own.index.isin(_item_ids(dataset)).any():
+            tables.append(own)
+        else:
+            _leave_out(f"none of its ids, such as {own.index[0]}, is of the data")
+    table = _merged(tables)
     found = write_export(
         model,
         dataset,
@@ -77,18 +86,43 @@ def run(
         print("index:", ", ".join(f"{name} {value}" for name, value in found["index"].items()))
 
 
-def _read_details(items: Path | None, source: Path, new_items: Path | None) -> pd.DataFrame | None:
-    """Return what the tables say of items, by the first that has a value where several do."""
+def _read_tables(items: Path | None, new_items: Path | None) -> list[pd.DataFrame]:
+    """Return what tables that were asked for say of items."""
     from mentor_pyg.export.item_table import read_item_table
 
     tables = [] if items is None else [read_item_table(items)]
     if new_items is not None and (path := find_table(new_items)) is not None:
         tables.append(read_item_table(path, ids_alone=True))
-    if items is None and source.is_dir() and (path := find_table(source)) is not None:
-        try:
-            tables.append(read_item_table(path, ids_alone=True))
-        except ValueError as error:  # Nobody asked for it.
-            print(f"items have no titles of the data folder: {error}", file=sys.stderr)
+    return tables
+
+
+def _read_own_table(source: Path) -> pd.DataFrame | None:
+    """Return what the data folder's table says of items."""
+    from mentor_pyg.export.item_table import read_item_table
+
+    if (path := find_table(source)) is None:
+        return None
+    try:
+        return read_item_table(path, ids_alone=True)
+    except ValueError as error:
+        _leave_out(str(error))
+        return None
+
+
+def _item_ids(data: HeteroData) -> list[str]:
+    """Return the items' original ids as text; their numbers where they have none."""
+    from mentor_pyg.data import ITEM, num_items
+
+    return [str(one) for one in original_ids(data).get(ITEM, range(num_items(data)))]
+
+
+def _leave_out(reason: str) -> None:
+    """Say why the data folder's table, which nobody asked for, is left out."""
+    print(f"items have no titles of the data folder: {reason}", file=sys.stderr)
+
+
+def _merged(tables: Sequence[pd.DataFrame]) -> pd.DataFrame | None:
+    """Return what tables say of items, by the first that has a value where several do."""
     if not any(len(table.columns) for table in tables):
         return None
     details = tables[0]

@@ -30,6 +30,7 @@ def table_writer(path: Path, force: bool, option: str) -> Callable[[Iterator[pd.
 
     Raises:
         FileExistsError: If the file exists.
+        FileNotFoundError: If its folder does not.
         MissingPackageError: If it is Parquet and pyarrow is not installed.
         ValueError: If it is neither CSV nor Parquet.
     """
@@ -37,6 +38,8 @@ def table_writer(path: Path, force: bool, option: str) -> Callable[[Iterator[pd.
         raise ValueError(f"'{option}' needs to end in .csv or .parquet (got {path})")
     if path.exists() and not force:
         raise FileExistsError(f"{path} exists; give --force to replace it, or another name")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for '{option}'; make it")
     write: Callable[[Path, Iterator[pd.DataFrame]], None] = write_csv
     if path.suffix == ".parquet":
         try:

@@ -27,7 +27,7 @@ from mentor_pyg.export.neighbours import ItemNeighbours, item_neighbours
 from mentor_pyg.export.retrieval import IndexKind, ItemIndex, index_recall
 from mentor_pyg.export.tables import EmbeddingTables, ranked_representations
 from mentor_pyg.export.views import ScoreParts, score_parts
-from mentor_pyg.files import read_json, replace_folder, write_json
+from mentor_pyg.files import check_replaceable, read_json, replace_folder, write_json
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.models import Model
 from mentor_pyg.tensor_files import save_tensors
@@ -101,7 +101,7 @@ def write_export(
         What was written to ``export.json``.
 
     Raises:
-        FileExistsError: If ``out`` exists and may not be replaced.
+        OSError: If ``out`` holds an export without ``force``, or anything else, or is no folder.
         MissingPackageError: If pyarrow, for an index FAISS, or for ONNX a package is missing.
         ValueError: If the model does not rank by rows or has no encoder, or ``items`` names no
             item of the data.
@@ -196,15 +196,10 @@ def check_target(out: str | Path, force: bool) -> Path:
     """Return the folder, links followed, or raise if no export may be written there.
 
     Raises:
-        FileExistsError: If something is there that may not be replaced.
+        OSError: If something is there that may not be replaced.
     """
     out = Path(out).resolve()
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return out
-    if not (out / _DESCRIPTION).is_file():
-        raise FileExistsError(f"{out} exists and is no export; choose another folder")
-    if not force:
-        raise FileExistsError(f"{out} exists; give --force to replace it, or another name")
+    check_replaceable(out, {_DESCRIPTION, *_FILES}, force)
     return out
 
 

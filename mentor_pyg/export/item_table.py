@@ -21,7 +21,7 @@ def read_item_table(path: Path, *, ids_alone: bool = False) -> pd.DataFrame:
 
     It has the items' original ids (numbers from 0 where items have none), and any of titles,
     descriptions, links and images, in columns of the names that
-    ``mentor_pyg.item_tables.ITEM_COLUMNS`` has, whatever their case; others are not read. A text
+    ``mentor_pyg.item_tables.ITEM_COLUMNS`` has, whatever their case; others do not matter. A text
     may be a list of its parts, and of several images the first is taken.
 
     Args:

@@ -31,21 +31,23 @@ def best_items(
         query: What to compare them with ``[width]``.
         k: The number of items.
         without: Items to leave out ``[num_without]``.
-        index: Where to look for candidates, whose scores are then exact; without it, all items.
+        index: Where to look for candidates, whose scores are then exact; without it, or where it
+            finds too few, all items.
 
     Returns:
         Item ids and scores, at most ``[k]``: fewer where fewer items are left.
     """
-    if index is None:
-        score = item @ query
-        score[without] = -torch.inf
-        best, found = score.topk(min(k, score.numel()))
-        left = best > -torch.inf
-        return found[left], best[left]
-    found = index.candidates(query, k + without.numel())
-    found = found[~torch.isin(found, without)]
-    score, order = (item[found] @ query).topk(min(k, found.numel()))
-    return found[order], score
+    if index is not None:
+        found = index.candidates(query, k + without.numel())
+        found = found[~torch.isin(found, without)]
+        if found.numel() >= k:
+            score, order = (item[found] @ query).topk(k)
+            return found[order], score
+    score = item @ query
+    score[without] = -torch.inf
+    best, found = score.topk(min(k, score.numel()))
+    left = best > -torch.inf
+    return found[left], best[left]
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ def rank_items(
         batch_size: Users per block.
 
     Returns:
-        Item ids and scores, both ``[num_ranked, k]``, best first. A user with fewer than ``k``
-        unseen items gets seen ones at the end, with a score of minus infinity.
+        Item ids and scores, both ``[num_ranked, k]``, best first, and of items with equal scores
+        those of lower ids first: the first items are the same whatever ``k``. A user with fewer
+        than ``k`` unseen items gets seen ones at the end, with a score of minus infinity.
 
     Raises:
         ValueError: If ``batch_size`` is below 1, or the scores are of another shape or not finite.
@@ -57,9 +58,27 @@ def rank_items(
         if seen is not None:
             row, item = seen.of(some.to(seen.start.device))
             score.view(-1)[(row * scorer.num_items + item).to(score.device)] = -torch.inf
-        blocks.append(score.topk(k, dim=1))
+        blocks.append(_best(score, k))
     score, item = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return item, score
+
+
+def _best(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the ``k`` greatest of each row and where they are, of equal ones the first ones."""
+    more = score.topk(min(k + 1, score.size(1)), dim=1)
+    item, same = more.indices[:, :k].contiguous(), more.values[:, 1:] == more.values[:, :-1]
+    # Which of equal ones ``topk`` takes, and in what order, hangs on ``k`` and on the device.
+    if same.size(1) == k and (cut := same[:, -1].nonzero().squeeze(1)).numel():
+        rows, least = score[cut], more.values[cut, -1:]
+        above, equal = rows > least, rows == least
+        left = k - above.sum(dim=1, keepdim=True, dtype=torch.int32)
+        kept = above | (equal & (equal.cumsum(dim=1, dtype=torch.int32) <= left))
+        item[cut] = kept.nonzero()[:, 1].view(-1, k)
+    tied = same.any(dim=1).nonzero().squeeze(1)
+    found = item[tied].sort(dim=1).values
+    order = score[tied.unsqueeze(1), found].sort(dim=1, descending=True, stable=True).indices
+    item[tied] = found.gather(1, order)
+    return more.values[:, :k].contiguous(), item
 
 
 def _check_scores(score: Tensor, num_users: int, num_items: int) -> None:

@@ -10,7 +10,7 @@ from mentor_pyg.files import replace_folder
 from mentor_pyg.preparation.database import engine
 from mentor_pyg.preparation.features import feature_file_name
 
-__all__ = ["check_target", "folder_names", "open_partial", "put_in_place"]
+__all__ = ["folder_names", "open_partial", "put_in_place"]
 
 
 def folder_names(name: str, modalities: Iterable[str]) -> set[str]:
@@ -18,33 +18,6 @@ def folder_names(name: str, modalities: Iterable[str]) -> set[str]:
     made = {f"{name}.inter", "u_id_mapping.csv", "i_id_mapping.csv", "users.parquet"}
     made |= {"items.parquet", "card.md", "card.html", "processed"}
     return made | {feature_file_name(modality) for modality in modalities}
-
-
-def check_target(target: Path, names: set[str], force: bool) -> None:
-    """Raise if a folder is there that may not be replaced.
-
-    Args:
-        target: The folder.
-        names: What may be in it.
-        force: Whether it may be replaced at all.
-
-    Raises:
-        OSError: If it is there without ``force``, is no folder, or holds other files.
-    """
-    if not target.exists():
-        return
-    if not force:
-        raise FileExistsError(
-            f"{target} exists; give another folder, or --force to make this one anew"
-        )
-    if not target.is_dir():
-        raise NotADirectoryError(f"{target} is no folder; give another 'out'")
-    others = sorted(path.name for path in target.iterdir() if path.name not in names)
-    if others:
-        raise FileExistsError(
-            f"{target} holds what would be lost, {', '.join(others[:5])}; move it away, or give "
-            f"another folder"
-        )
 
 
 def open_partial(partial: Path, identity: str) -> None:

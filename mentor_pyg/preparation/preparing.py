@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mentor_pyg.datasets.cache import file_sha256
+from mentor_pyg.files import check_replaceable
 from mentor_pyg.item_tables import ITEM_COLUMNS
 from mentor_pyg.preparation.card import Counts, Facts, write_card
 from mentor_pyg.preparation.checks import check_written
@@ -25,7 +26,6 @@ from mentor_pyg.preparation.filters import (
     measure,
 )
 from mentor_pyg.preparation.folder import (
-    check_target,
     folder_names,
     open_partial,
     put_in_place,
@@ -101,7 +101,7 @@ def prepare(
     paths = find_files(files)
     for modality, path in settings.features.items():
         check_features(modality, Path(path), settings.items is not None)
-    check_target(target, folder_names(name, settings.features), force)
+    check_replaceable(target, folder_names(name, settings.features), force)
     unfinished = target.with_name(f".{target.name}.partial")
     extra = find_files([settings.items]) if settings.items else []
     extra += [Path(path) for path in settings.features.values()]
@@ -112,7 +112,7 @@ def prepare(
         write_card(facts, settings.command(files, out), unfinished)
         shutil.rmtree(unfinished / "work")
         put_in_place(unfinished, target)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         say(f"what is done is kept in {unfinished}; the same command goes on from there")
         raise
     except BaseException:

@@ -39,7 +39,7 @@ class CurrentExport:
         folder: The export, or a link to it.
 
     Raises:
-        ValueError, OSError: As :func:`~mentor_pyg.export.read_export` says.
+        ValueError, OSError, ImportError: As :func:`~mentor_pyg.export.read_export` says.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +53,7 @@ class CurrentExport:
         It is tried three times, since the folder may be in the middle of being replaced.
 
         Raises:
-            ValueError, OSError: As :func:`~mentor_pyg.export.read_export` says.
+            ValueError, OSError, ImportError: As :func:`~mentor_pyg.export.read_export` says.
         """
         with self._lock:
             for left in (2, 1, 0):
@@ -167,7 +167,7 @@ def _add_operations(app: FastAPI, current: CurrentExport, registry: CollectorReg
     def reload() -> Response:
         try:
             catalog = current.reload()
-        except (ValueError, OSError):
+        except (ValueError, OSError, ImportError):
             reloads.labels("failed").inc()
             _logger.exception("the export could not be reloaded")
             return refusal(409, "the export could not be read, and what was served before stays")
@@ -193,7 +193,7 @@ def _refuse_in_one_shape(app: FastAPI) -> None:
         first = error.errors()[0]
         if request.method == "POST" and "json" not in request.headers.get("content-type", ""):
             return refusal(422, "this needs the header 'Content-Type: application/json'")
-        where = ".".join(str(part) for part in first["loc"][1:])
+        where = ".".join(str(part) for part in first["loc"][1:] if first["type"] != "json_invalid")
         return refusal(422, f"'{where}': {first['msg']}" if where else str(first["msg"]))
 
 

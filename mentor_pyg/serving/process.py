@@ -36,7 +36,7 @@ def serve(folder: Path, host: str, port: int, token: str | None) -> None:
     if token is None and not is_loopback(host):
         raise ValueError(
             f"'host' {host} is open to other machines, which needs a token: put one into the "
-            f"environment variable that --token-env names, or listen on 127.0.0.1"
+            f"environment variable MENTOR_PYG_TOKEN, or listen on 127.0.0.1"
         )
     torch.set_num_threads(1)  # For one row, more cost more than they do.
     sys.setswitchinterval(0.0001)  # So that answers wait less for a reload that runs beside them.
@@ -52,11 +52,13 @@ def serve(folder: Path, host: str, port: int, token: str | None) -> None:
         f"http://{name}:{listener.getsockname()[1]}",
         flush=True,
     )
+    if token is None:
+        print("there is no token, so this machine alone is answered", flush=True)
 
     def reload() -> None:
         try:
             _logger.warning("reloaded, version %s", current.reload().version)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             _logger.error("not reloaded, and what was served before stays: %s", error)
 
     signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=reload).start())

@@ -1,6 +1,7 @@
 import argparse
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,17 @@ def test_ctrl_c_is_status_130() -> None:
     with pytest.raises(SystemExit) as exited:
         run_command(command, ["--data", ".", "--epochs", "1"])
     assert exited.value.code == 130
+
+
+def test_sigterm_ends_a_block_as_ctrl_c_does() -> None:
+    before, cleaned = signal.getsignal(signal.SIGTERM), False
+    with pytest.raises(SystemExit) as exited, reported():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            cleaned = True
+    assert exited.value.code == 143 and cleaned
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_errors_of_the_parser_are_input_errors() -> None:

@@ -115,7 +115,7 @@ def test_never_overwrites_unless_told_to(
         (["--metrics", "hits"], r"'metrics' needs names among \['recall'.*\(got \['hits'\]\)"),
         (["--split", "train"], "invalid choice: 'train'"),
         (["--per-user", "values.txt"], "'per-user' needs to end in .csv or .parquet"),
-        (["--per-user", "absent/a.csv"], "absent/a.csv could not be written"),
+        (["--per-user", "absent/a.csv"], "there is no folder absent for"),
         (["--per-user", "a.csv", "--metrics", "gini"], "'metrics' needs one that each user has"),
     ],
 )

@@ -35,7 +35,7 @@ def test_exports_a_run(command: Command, finished: Path, tmp_path: Path) -> None
 
 
 def test_items_are_called_as_the_data_folder_says(
-    command: Command, finished: Path, tmp_path: Path
+    command: Command, refused: Callable[..., None], finished: Path, tmp_path: Path
 ) -> None:
     data = copy_folder(tmp_path / "data")
     for text, line in (
@@ -48,6 +48,11 @@ def test_items_are_called_as_the_data_folder_says(
     (data / "items.csv").write_text("sku,title\n3,Three\n")
     done = command("export", finished, "--out", tmp_path / "out", "--data", data, "--force")
     assert done.status == 0 and "no titles of the data folder: " in done.err
+    (data / "items.csv").write_text("item,title\nB001,Three\n")
+    done = command("export", finished, "--out", tmp_path / "out", "--data", data, "--force")
+    assert done.status == 0 and "none of its ids, such as B001, is of the data" in done.err
+    refused("'items' needs the ids of the data", "export", finished, "--out", tmp_path / "out",
+            "--force", "--items", data / "items.csv")  # fmt: skip
 
 
 def test_prints_the_recall_of_an_index(command: Command, finished: Path, tmp_path: Path) -> None:
@@ -65,7 +70,7 @@ def test_refuses_before_it_reads_the_model(
     refused: Callable[..., None], finished: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "mine").write_text("mine")
-    refused("is no export; choose another folder", "export", "absent", "--out", tmp_path, "--force")
+    refused("holds what would be lost, mine", "export", "absent", "--out", tmp_path, "--force")
     run = tmp_path / "run"
     run.mkdir()
     shutil.copy(finished / "settings.json", run)

@@ -36,6 +36,13 @@ def test_an_open_address_needs_a_token(
     refused("'host' 0.0.0.0 .* needs a token", "serve", exported, "--host", "0.0.0.0")
 
 
+def test_a_token_that_is_named_is_there(
+    refused: Callable[..., None], exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MENTOR_PYG_TOKEN", "sesame")
+    refused("'token-env' names MINE, which is not set", "serve", exported, "--token-env", "MINE")
+
+
 def test_a_taken_port_is_named(refused: Callable[..., None], exported: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
-from mentor_pyg import dependencies
+from mentor_pyg import dependencies, files
 from mentor_pyg.data import ITEM, USER
 from mentor_pyg.export import EmbeddingTables, best_items, folder, read_export, write_export
 from mentor_pyg.export.neighbours import item_neighbours
@@ -158,12 +159,16 @@ def test_replaces_an_export_only_when_told_to(named_data: HeteroData, tmp_path: 
 
 def test_never_replaces_what_is_no_export(named_data: HeteroData, tmp_path: Path) -> None:
     model = LightGCN.from_data(named_data)
-    (tmp_path / "notes").write_text("mine")
-    with pytest.raises(FileExistsError, match="is no export"):
-        write_export(model, named_data, tmp_path, force=True)
-    with pytest.raises(FileExistsError, match="is no export"):
-        write_export(model, named_data, tmp_path / "notes", force=True)
-    assert (tmp_path / "notes").read_text() == "mine"
+    write_export(model, named_data, tmp_path / "out")
+    (tmp_path / "out" / "notes").write_text("mine")  # An export's export.json is beside it.
+    for force in (True, False):
+        with pytest.raises(FileExistsError, match="what would be lost, notes; move it away"):
+            write_export(model, named_data, tmp_path / "out", force=force)
+    with pytest.raises(NotADirectoryError, match="notes is no folder"):
+        write_export(model, named_data, tmp_path / "out" / "notes", force=True)
+    with pytest.raises(NotADirectoryError, match="notes is no folder; give another one than"):
+        write_export(model, named_data, tmp_path / "out" / "notes" / "a" / "b")
+    assert (tmp_path / "out" / "notes").read_text() == "mine"
 
 
 def test_a_failed_export_leaves_the_one_before(
@@ -177,6 +182,25 @@ def test_a_failed_export_leaves_the_one_before(
 
     monkeypatch.setattr(folder, "save_tensors", full)
     with pytest.raises(OSError, match="no space left"):
+        write_export(model, named_data, tmp_path / "out", force=True)
+    assert read_export(tmp_path / "out").version == before["version"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_interrupted_replacement_leaves_the_one_before(
+    named_data: HeteroData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = LightGCN.from_data(named_data)
+    before = write_export(model, named_data, tmp_path / "out")
+    rename = os.rename
+
+    def stopped(source: Path, target: Path) -> None:
+        if source.name.endswith(".partial"):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(files.os, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
         write_export(model, named_data, tmp_path / "out", force=True)
     assert read_export(tmp_path / "out").version == before["version"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

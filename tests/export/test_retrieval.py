@@ -60,6 +60,18 @@ def test_recall_counts_what_is_missed() -> None:
     assert 0.3 < index_recall(half, item, item, 10) < 0.7
 
 
+def test_all_items_are_compared_where_an_index_finds_too_few() -> None:
+    pytest.importorskip("faiss")
+    item = clustered(80)
+    built = ItemIndex.build("ivfpq", item)  # one of two clusters is searched
+    for query in item:
+        without = torch.arange(10)
+        found, score = best_items(item, query, 50, without, built)
+        expected = best_items(item, query, 50, without)
+        assert torch.equal(found, expected[0])
+        assert torch.equal(score, expected[1])
+
+
 @pytest.mark.parametrize("rows", [78, 600, 10_000])
 def test_sizes_fit_the_number_of_items(rows: int) -> None:
     pytest.importorskip("faiss")

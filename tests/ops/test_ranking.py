@@ -229,3 +229,17 @@ def test_refuses_splits(tiny_data: HeteroData, exclude: Any) -> None:
 def test_a_matrix_is_a_scorer(table: Table) -> None:
     assert isinstance(table, Scorer)
     assert not isinstance(table.score, Scorer)
+
+
+@pytest.mark.parametrize("levels", [1, 3, 40])
+def test_of_equal_scores_lower_ids_come_first_whatever_k_is(levels: int) -> None:
+    torch.manual_seed(0)
+    table = torch.randint(levels, (30, 700)).float()
+    seen = ItemLists.from_edge_index(torch.stack([torch.arange(30), torch.arange(30) * 3]), 30)
+    score = table.clone()
+    score[torch.arange(30), torch.arange(30) * 3] = -torch.inf
+    expected = score.sort(dim=1, descending=True, stable=True)
+    for k in (1, 10, 20, 100, 699, 700):
+        item, best = rank_items(Table(table), torch.arange(30), k, seen, batch_size=7)
+        assert torch.equal(item, expected.indices[:, :k])
+        assert torch.equal(best, expected.values[:, :k])

@@ -51,7 +51,7 @@ def test_what_is_there_is_never_lost(reviews: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     prepare([reviews], out)
     first = (out / "out.inter").read_text()
-    with pytest.raises(FileExistsError, match="exists; give another folder, or --force"):
+    with pytest.raises(FileExistsError, match="exists; give --force to replace it"):
         prepare([reviews], out)
     InteractionFolder(out)  # which leaves its cache
     (out / "text_feat.npy").write_text("of hours")
@@ -125,12 +125,14 @@ def test_an_interrupted_run_goes_on_to_the_same_folder(
     settings, said = Preparation(core=2, name="out"), list[str]()
     prepare([reviews], tmp_path / "whole", settings)
 
+    stopped: BaseException = KeyboardInterrupt() if at == "keep_first" else SystemExit(143)
+
     def stop(*args: Any) -> None:
         original(*args)  # Its tables are made, and have to go again.
-        raise KeyboardInterrupt
+        raise stopped
 
     original = getattr(module, at)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(type(stopped)):
         patch.setattr(module, at, stop)
         prepare([reviews], tmp_path / "out", settings, say=said.append)
     assert "the same command goes on" in said[-1] and not (tmp_path / "out").exists()

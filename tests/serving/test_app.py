@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from prometheus_client import CollectorRegistry
 
+from mentor_pyg import dependencies
 from mentor_pyg.export import FoldIn, best_items, read_export
 from mentor_pyg.serving.app import CurrentExport, create_app
 from mentor_pyg.serving.catalog import Catalog
@@ -157,6 +158,7 @@ def test_refuses_questions(path: str, status: int, reason: str, client: TestClie
     [
         (b"{}", 422, "'items'"),
         (b"[]", 422, ""),
+        (b'{"items": [', 422, "JSON decode error"),
         (b"no", 422, ""),
         (b"\xff\xfe", 422, ""),
         (b'{"items": []}', 422, "'items'"),
@@ -314,13 +316,16 @@ def test_reload_takes_over_and_a_failed_one_changes_nothing(
     (served / "export.json").write_text("[1]")
     with caplog.at_level(logging.CRITICAL):
         refused(client.post("/reload"), 409, "what was served before stays")
+    with caplog.at_level(logging.CRITICAL), monkeypatch.context() as patch:
+        patch.setattr(dependencies, "has_package", lambda name: name != "pyarrow")
+        refused(client.post("/reload"), 409, "what was served before stays")
     assert client.get("/about").json() == first
     shutil.rmtree(served)
     served.symlink_to(exports["lightgcn"])
     assert client.post("/reload").json()["version"] != first["version"]
     assert client.get("/about").json()["model"]["name"] == "lightgcn"
     text = client.get("/metrics").text
-    assert 'mentor_pyg_reloads_total{outcome="failed"} 2.0' in text
+    assert 'mentor_pyg_reloads_total{outcome="failed"} 3.0' in text
     assert 'mentor_pyg_reloads_total{outcome="done"} 1.0' in text
     assert f'version="{first["version"]}"' not in text
 

@@ -322,11 +322,15 @@ def luminance(colour: str) -> float:
 
 
 def test_asks_for_the_token(browser: webdriver.Chrome, exports: dict[str, Path]) -> None:
-    server, url = started(exports["lightgcn"], token="sesame")
+    server, url = started(exports["lightgcn"], token="sesame-ö€")
     page = Page(browser, url)
     page.until("#status.bad", "asks for a token")
     assert page.focus.get_attribute("id") == "token"
-    page.press("sesame", Keys.TAB)
+    page.press("open", Keys.TAB)
+    page.until("#status.bad", "not right")
+    page.find("#token")[0].clear()
+    page.until("#status.bad", "asks for a token")
+    page.press("sesame-ö€", Keys.TAB)
     page.until("#about", "lightgcn")
     assert not page.find("#token")[0].is_displayed()
     page.find("#query")[0].click()

@@ -133,7 +133,11 @@ def test_sighup_reloads(exports: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_the_token_comes_from_the_environment(exports: dict[str, Path]) -> None:
-    with serving(exports["mentor"], "--token-env", "MINE", MINE="sesame") as (_, port):
-        assert ask(port, "/about")[0] == 401
-        status, _ = ask(port, "/about", Authorization="Bearer sesame")
-        assert status == 200
+    for args, env in (
+        ((), {"MENTOR_PYG_TOKEN": "sesame"}),
+        (("--token-env", "MINE"), {"MINE": "sesame"}),
+    ):
+        with serving(exports["mentor"], *args, **env) as (_, port):
+            assert ask(port, "/about")[0] == 401
+            status, _ = ask(port, "/about", Authorization="Bearer sesame")
+            assert status == 200
