@@ -54,6 +54,7 @@ from mentor_pyg.models import (
     save_model,
 )
 from mentor_pyg.sampling import Batch, BPRBatches
+from tests.models.dense import set_interactions
 from tests.models.outsiders import OUTSIDERS
 
 CLASSES = {
@@ -528,7 +529,7 @@ def test_fitted_takes_users_and_items_without_interactions(
     cold = data.clone()
     user, item = data[INTERACTS].edge_index
     kept = (user != 7) & (item != 11)
-    cold[INTERACTS].edge_index = data[INTERACTS].edge_index[:, kept]
+    set_interactions(cold, data[INTERACTS].edge_index[:, kept])
     model = type(fitted).from_data(cold, fitted.config).fit(cold)
     scores = scores_of(model, cold)
     assert scores.isfinite().all()
