@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -432,6 +433,13 @@ def test_refuses_data_of_another_size(every_model: Model, larger: HeteroData, ba
             every_model.encode(larger)
         with pytest.raises(ValueError, match=message):
             every_model.loss(larger, *batch)
+
+
+@pytest.mark.parametrize("shapes", [(1, 1, 3), (3, 3, 1), (2, 3, 3), ((3, 1), 3, 3)])
+def test_loss_refuses_ids_that_would_broadcast(shapes: tuple[Any, ...], data: HeteroData) -> None:
+    ids = [torch.zeros(shape, dtype=torch.long) for shape in shapes]
+    with pytest.raises(ValueError, match=r"need one id each per interaction, \[batch\] \(got"):
+        LightGCN.from_data(data).loss(data, *ids)
 
 
 BY_HAND = {
