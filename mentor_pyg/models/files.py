@@ -86,7 +86,7 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Model:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    if not Path(path).is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; give the model.safetensors of a run")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
