@@ -62,7 +62,7 @@ class WeightedSumConv(MessagePassing):
         if edge_index.layout != torch.strided:
             raise ValueError(
                 f"'edge_index' needs to be edges [2, num_edges], an EdgeIndex or an Adjacency (got "
-                f"a {edge_index.layout} tensor); convert it with torch_geometric.utils.to_edge_index"
+                f"{edge_index.layout}); convert it with torch_geometric.utils.to_edge_index"
             )
         if edge_weight is not None:
             check_edge_weight(edge_weight, edge_index.size(1))
