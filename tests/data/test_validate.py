@@ -55,6 +55,11 @@ def test_accepts_item_graphs_without_weights(data: HeteroData) -> None:
     validate_data(data)
 
 
+def test_accepts_reverse_edges_in_another_order(data: HeteroData) -> None:
+    data[REV_INTERACTS].edge_index = data[REV_INTERACTS].edge_index.flip(1)
+    validate_data(data)
+
+
 def test_refuses_other_types() -> None:
     with pytest.raises(TypeError, match=r"'data' needs to be a HeteroData \(got dict\)"):
         validate_data({})  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from examples.your_own_model import Content
-from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
+from mentor_pyg.data import INTERACTS, Representations, num_items, num_users, validate_data
 from mentor_pyg.datasets import SyntheticMultimodal, SyntheticSize
 from mentor_pyg.evaluation import hold_out_items
 from mentor_pyg.export import EmbeddingTables, FoldIn
@@ -55,6 +55,7 @@ from mentor_pyg.models import (
     save_model,
 )
 from mentor_pyg.sampling import Batch, BPRBatches
+from mentor_pyg.transforms import RemoveModalities
 from tests.models.dense import set_interactions
 from tests.models.outsiders import OUTSIDERS
 
@@ -476,6 +477,13 @@ def test_refuses_data_made_by_hand_that_are_wrong(
     for call in calls:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_can_be_given_data_that_lack_a_modality(data: HeteroData) -> None:
+    lacking = RemoveModalities("visual", keep_width=True)(data)
+    assert VBPR.from_data(data).encode(lacking).item["fused"].isfinite().all()
+    with pytest.raises(ValueError, match="has_visual is False for every item"):
+        validate_data(lacking)
 
 
 @pytest.mark.parametrize("node_type", ["user", "item"])

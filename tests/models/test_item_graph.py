@@ -74,6 +74,12 @@ def test_released_graph_does_not_depend_on_the_order_of_edges(data: HeteroData) 
     torch.testing.assert_close(released_adjacency(data).to_dense(), expected)
 
 
+def test_rows_are_divided_by_neighbours_and_eps(data: HeteroData) -> None:
+    adjacency = merged_item_adjacency(data, self_neighbours=True, eps=1.0)
+    expected = torch.full((ITEMS,), K / (K + 1))
+    torch.testing.assert_close(adjacency.to_dense().sum(dim=1), expected)
+
+
 def test_released_item_graph_is_coalesced(data: HeteroData) -> None:
     adjacency = released_adjacency(data)
     edges = torch.stack([adjacency.col, adjacency.target])
