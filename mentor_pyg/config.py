@@ -129,7 +129,7 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
         taken = _plain(value, hint)
     if taken is _OTHER:
         raise _OfAnotherTypeError(f"'{name}' needs to be {_described(hint)} (got {value!r})")
-    if isinstance(taken, float) and math.isinf(taken):
+    if isinstance(taken, float) and not math.isfinite(taken):
         raise ValueError(f"'{name}' needs to be finite (got {taken})")
     return taken
 

@@ -31,7 +31,7 @@ def run(
         if number > 1:
             raise ValueError(f"'features' names {modality!r} {number} times; give one file of it")
     settings = Preparation(
-        columns=None if columns is None else tuple(columns.split(",")),
+        columns=None if columns is None else tuple(map(str.strip, columns.split(","))),
         features=dict(given),
         **{name: value for name, value in options.items() if value is not None},
     )

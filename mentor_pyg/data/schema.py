@@ -118,13 +118,23 @@ def check_modality_name(name: Modality, source: object) -> None:
 
 
 def num_users(data: HeteroData) -> int:
-    """Return the number of users."""
-    return int(data[USER].num_nodes)
+    """Return the number of users; raise a ``ValueError`` if ``data`` does not say it."""
+    return _num_nodes(data, USER)
 
 
 def num_items(data: HeteroData) -> int:
-    """Return the number of items."""
-    return int(data[ITEM].num_nodes)
+    """Return the number of items; raise a ``ValueError`` if ``data`` does not say it."""
+    return _num_nodes(data, ITEM)
+
+
+def _num_nodes(data: HeteroData, node_type: str) -> int:
+    count = data[node_type].get("num_nodes") if node_type in data.node_types else None
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(
+            f"data[{node_type!r}].num_nodes needs to be a positive integer (got {count!r}); set it "
+            f"to the number of {node_type}s, those without interactions included"
+        )
+    return count
 
 
 def modalities(data: HeteroData) -> tuple[Modality, ...]:

@@ -30,7 +30,7 @@ from mentor_pyg.data.schema import (
 __all__ = ["validate_data"]
 
 
-def validate_data(data: HeteroData) -> None:
+def validate_data(data: HeteroData, *, absent_modalities: bool = False) -> None:
     """Check that ``data`` follows the data model that models, samplers and metrics rely on.
 
     Checked are the node counts; original ids; shape, dtype and range of every edge index; that
@@ -41,6 +41,9 @@ def validate_data(data: HeteroData) -> None:
 
     Args:
         data: The dataset.
+        absent_modalities: Whether there may be modalities that no item has, as
+            :class:`~mentor_pyg.transforms.RemoveModalities` can leave them: a model can be given
+            them, but not be trained on them.
 
     Raises:
         TypeError: If ``data`` is no :class:`~torch_geometric.data.HeteroData`.
@@ -49,12 +52,13 @@ def validate_data(data: HeteroData) -> None:
     """
     if not isinstance(data, HeteroData):
         raise TypeError(f"'data' needs to be a HeteroData (got {type(data).__name__})")
-    for node_type in (USER, ITEM):
-        _check_nodes(data, node_type)
+    for node_type, count in ((USER, num_users(data)), (ITEM, num_items(data))):
+        if (raw_id := data[node_type].get("raw_id")) is not None:
+            _check_raw_id(raw_id, f"{_name(node_type)}.raw_id", node_type, count)
     _check_interactions(data)
     for modality in modalities(data):
         check_modality_name(modality, f"{_name(ITEM)}.{feature_key(modality)}")
-        _check_features(data, modality)
+        _check_features(data, modality, absent_modalities)
     _check_masks_have_features(data)
     for edge_type in (*map(knn_edge_type, modalities(data)), SEMANTIC):
         if edge_type in data.edge_types:
@@ -64,18 +68,6 @@ def validate_data(data: HeteroData) -> None:
 def _name(*store: str) -> str:
     """Return how a store is written in code."""
     return f"data[{', '.join(map(repr, store))}]"
-
-
-def _check_nodes(data: HeteroData, node_type: str) -> None:
-    name = _name(node_type)
-    count = data[node_type].get("num_nodes") if node_type in data.node_types else None
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(
-            f"{name}.num_nodes needs to be a positive integer (got {count!r}); set it to the "
-            f"number of {node_type}s, those without interactions included"
-        )
-    if (raw_id := data[node_type].get("raw_id")) is not None:
-        _check_raw_id(raw_id, f"{name}.raw_id", node_type, count)
 
 
 def _check_raw_id(raw_id: object, name: str, node_type: str, count: int) -> None:
@@ -117,7 +109,8 @@ def _check_interactions(data: HeteroData) -> None:
         name, index = f"{_name(*REV_INTERACTS)}.edge_index", data[REV_INTERACTS].get("edge_index")
         reverse = _keys(_check_index(index, name, sizes[::-1]).flip(0), sizes[1])
         num_edges = keys["edge_index"].numel()
-        if not torch.equal(reverse.sort()[0], keys["edge_index"].sort()[0]):
+        forward = keys["edge_index"]
+        if not (torch.equal(reverse, forward) or torch.equal(reverse.sort()[0], forward.sort()[0])):
             raise ValueError(
                 f"{name} needs the {num_edges} train interactions reversed (got {reverse.numel()} "
                 f"edges, some of them others); set it to the flipped edge_index"
@@ -131,6 +124,9 @@ def _keys(index: Tensor, num_items: int) -> Tensor:
 
 def _check_every_interaction_is_there_once(keys: Mapping[str, Tensor], name: str) -> None:
     """Refuse what would count double, and evaluating what was trained on or counts elsewhere."""
+    every = torch.cat([*keys.values()])
+    if every.unique().numel() == every.numel():
+        return
     for attribute, key in keys.items():
         if repeated := key.numel() - key.unique().numel():
             raise ValueError(
@@ -179,7 +175,7 @@ def _check_edge_index(index: EdgeIndex, name: str, sizes: tuple[int, int]) -> No
         raise ValueError(f"{name}: {error}; make it anew from {name}.as_tensor()") from error
 
 
-def _check_features(data: HeteroData, modality: str) -> None:
+def _check_features(data: HeteroData, modality: str, may_be_absent: bool) -> None:
     name = f"{_name(ITEM)}.{feature_key(modality)}"
     x, items = data[ITEM][feature_key(modality)], num_items(data)
     if not isinstance(x, Tensor) or x.dtype != torch.float32:
@@ -201,7 +197,7 @@ def _check_features(data: HeteroData, modality: str) -> None:
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != (items,):
         actual = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask)
         raise ValueError(f"{name} needs to be a bool tensor of shape [{items}] (got {actual})")
-    if not bool(mask.any()):
+    if not may_be_absent and not bool(mask.any()):
         raise ValueError(f"{name} is False for every item; remove the modality instead")
 
 
@@ -217,14 +213,15 @@ def _check_masks_have_features(data: HeteroData) -> None:
 def _check_item_graph(store: BaseStorage, name: str, items: int) -> None:
     weight = store.get("edge_weight")
     num_edges = _check_index(store.get("edge_index"), f"{name}.edge_index", (items, items)).size(1)
-    if not isinstance(weight, Tensor) or weight.shape != (num_edges,):
-        got = list(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
-        raise ValueError(f"{name}.edge_weight needs the shape [{num_edges}] (got {got})")
-    if not weight.is_floating_point() or not bool(weight.isfinite().all()):
-        raise ValueError(
-            f"{name}.edge_weight needs finite floating-point values (got {weight.dtype}, "
-            f"{int((~weight.isfinite()).sum())} of them NaN or infinite)"
-        )
+    if weight is not None:
+        if not isinstance(weight, Tensor) or weight.shape != (num_edges,):
+            got = list(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
+            raise ValueError(f"{name}.edge_weight needs the shape [{num_edges}] (got {got})")
+        if not weight.is_floating_point() or not bool(weight.isfinite().all()):
+            raise ValueError(
+                f"{name}.edge_weight needs finite floating-point values (got {weight.dtype}, "
+                f"{int((~weight.isfinite()).sum())} of them NaN or infinite)"
+            )
     merge_weight = store.get("merge_weight", 0.0)
     if not math.isfinite(merge_weight) or merge_weight < 0:
         raise ValueError(

@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,13 @@ from torch import Tensor
 from mentor_pyg.data import check_modality_name
 from mentor_pyg.typing import Modality
 
-__all__ = ["MODALITY_ALIASES", "find_feature_files", "num_feature_rows", "read_features"]
+__all__ = [
+    "MODALITY_ALIASES",
+    "find_feature_files",
+    "num_feature_rows",
+    "open_array",
+    "read_features",
+]
 
 MODALITY_ALIASES: dict[str, Modality] = {
     "image": "visual",
@@ -26,7 +33,7 @@ MODALITY_ALIASES: dict[str, Modality] = {
 _FILE_NAME = re.compile(r"(?P<prefix>.+)_feat\.(npy|pt)")
 _BLOCK_ELEMENTS = 2**24
 
-_Array = npt.NDArray[np.generic]
+_Array = npt.NDArray[np.floating[Any]]
 
 
 def find_feature_files(root: Path) -> dict[Modality, Path]:
@@ -114,13 +121,15 @@ def read_features(path: Path, num_items: int) -> tuple[Tensor, Tensor]:
 
 def _open(path: Path) -> _Array | Tensor:
     """Open a matrix of features, which stays on the disk if it can."""
-    source = _open_npy(path) if path.suffix == ".npy" else _open_pt(path)
-    if source.ndim != 2 or source.shape[1] == 0:
-        raise ValueError(f"{path} needs the shape [num_items, channels] (got {list(source.shape)})")
-    return source
+    return open_array(path) if path.suffix == ".npy" else _open_pt(path)
 
 
-def _open_npy(path: Path) -> _Array:
+def open_array(path: Path) -> _Array:
+    """Open a ``.npy`` file of features, which stay on the disk.
+
+    Raises:
+        ValueError: If it is damaged, or no floating-point matrix with columns.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
@@ -138,6 +147,7 @@ def _open_npy(path: Path) -> _Array:
             f"{path} needs floating-point features (got {array.dtype}); convert them with "
             f"array.astype('float32')"
         )
+    _check_shape(array, path)
     return array
 
 
@@ -160,7 +170,13 @@ def _open_pt(path: Path) -> Tensor:
             f"{path} needs floating-point features (got {tensor.dtype}); convert them with "
             f"tensor.float()"
         )
+    _check_shape(tensor, path)
     return tensor.detach()
+
+
+def _check_shape(source: _Array | Tensor, path: Path) -> None:
+    if source.ndim != 2 or source.shape[1] == 0:
+        raise ValueError(f"{path} needs the shape [num_items, channels] (got {list(source.shape)})")
 
 
 def _to_float32(block: _Array | Tensor) -> Tensor:

@@ -176,7 +176,16 @@ class Recommender(Model):
             pos_item: Items that the users interacted with ``[batch]``.
             neg_item: Items that they did not ``[batch]``.
             draws: Random numbers to use in place of fresh ones.
+
+        Raises:
+            ValueError: If the ids are not three vectors of one length, or the dataset is wrong.
         """
+        shapes = [list(ids.shape) for ids in (user, pos_item, neg_item)]
+        if user.dim() != 1 or shapes != [shapes[0]] * 3:
+            raise ValueError(
+                f"'user', 'pos_item' and 'neg_item' need one id each per interaction, [batch] (got "
+                f"the shapes {shapes[0]}, {shapes[1]} and {shapes[2]})"
+            )
         inputs = self.completed(self._inputs(data))
         return self.terms(inputs, Batch(user, pos_item, neg_item), draws or Draws())
 

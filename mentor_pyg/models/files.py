@@ -59,6 +59,7 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Model:
         data: The dataset that the model was trained on, to check that it is; not needed.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is not such a file, its model is not registered here, or ``data``
             is other data than it was trained on.
     """
@@ -85,6 +86,8 @@ def load_model(path: str | Path, data: HeteroData | None = None) -> Model:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; give the model.safetensors of a run")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}

@@ -10,9 +10,9 @@ from mentor_pyg.data import knn_edge_type, num_items
 from mentor_pyg.data.schema import is_recorded
 from mentor_pyg.graph import Adjacency, normalize_similarity, with_self_neighbours
 from mentor_pyg.models.model import Model
-from mentor_pyg.typing import Modality
+from mentor_pyg.typing import EdgeType, Modality
 
-__all__ = ["check_modalities", "similar_items", "similarity_adjacency"]
+__all__ = ["check_modalities", "item_edges", "similar_items", "similarity_adjacency"]
 
 
 def check_modalities(model: Model) -> None:
@@ -24,22 +24,28 @@ def check_modalities(model: Model) -> None:
         )
 
 
+def item_edges(data: HeteroData, kind: EdgeType) -> tuple[Tensor, Tensor]:
+    """Return the edges of an item graph and their weights, which are ones if it has none."""
+    edge_index, weight = data[kind].edge_index, data[kind].get("edge_weight")
+    if weight is None:
+        weight = torch.ones(edge_index.size(1), device=edge_index.device)
+    return edge_index, weight
+
+
 def similar_items(data: HeteroData, modality: Modality) -> tuple[Tensor, Tensor]:
     """Return the edges from neighbour to item and the similarities of a modality's item graph.
 
     Every item is its own first neighbour, in the place of the least similar one; those that lack
     the modality have none. A graph of one's own is taken with the neighbours and similarities that
-    it has, which are ones if it has none.
+    it has, see :func:`item_edges`.
 
     Args:
         data: The dataset with its item graphs, see :class:`~mentor_pyg.transforms.ItemKNNGraph`.
         modality: The modality.
     """
-    store = data[knn_edge_type(modality)]
-    edge_index, similarity = store.edge_index, store.get("edge_weight")
-    if similarity is None:
-        similarity = torch.ones(edge_index.size(1), device=edge_index.device)
-    if is_recorded(data, knn_edge_type(modality)):
+    kind = knn_edge_type(modality)
+    edge_index, similarity = item_edges(data, kind)
+    if is_recorded(data, kind):
         edge_index, similarity = with_self_neighbours(edge_index, similarity)
     return edge_index, similarity
 

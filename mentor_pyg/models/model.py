@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform, Compose
 
 from mentor_pyg import config as settings
-from mentor_pyg.data import USER, Inputs, Scorer, Sizes
+from mentor_pyg.data import USER, Inputs, Scorer, Sizes, validate_data
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.ops import recommend_items, seen_items
 from mentor_pyg.transforms import FillMissing
@@ -119,8 +119,10 @@ class Model(nn.Module, ABC):
         it is. Everything takes the result in the dataset's place, and does not prepare it again.
 
         Raises:
-            ValueError: If the model was built for another dataset.
+            ValueError: If the dataset is not as :func:`~mentor_pyg.data.validate_data` needs it,
+                or the model was built for another one.
         """
+        validate_data(data, absent_modalities=True)
         self.check_fits(data)
         data = self.transformed(data)
         return Inputs.from_data(data, self.sizes.channels, self.graphs(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,9 @@ def count(connection: DuckDBPyConnection, query: str) -> Any:
 
 def mend_encoding(path: Path) -> str:
     """Return how a file of another encoding is mended."""
+    with open(path, "rb") as file:
+        if file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE):
+            return f"convert it by `iconv -f utf-16 -t utf-8 {path.name}`"
     return f"convert it, as by `iconv -f latin1 -t utf-8 {path.name}` if it is in Latin-1"
 
 

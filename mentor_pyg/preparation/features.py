@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mentor_pyg.data import check_modality_name
-from mentor_pyg.datasets.feature_file import MODALITY_ALIASES
+from mentor_pyg.datasets.feature_file import MODALITY_ALIASES, open_array
 
 __all__ = ["check_features", "feature_file_name", "write_features"]
 
@@ -51,17 +51,7 @@ def check_features(modality: str, path: Path, has_items: bool) -> None:
         raise ValueError(f"{path} needs to be a .npy array, or a .b file of Amazon's of 2014")
     if not has_items:
         raise ValueError(f"{path} has rows without ids; give the file that names them as 'items'")
-    _open_npy(path)
-
-
-def _open_npy(path: Path) -> npt.NDArray[np.floating[Any]]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as a .npy array ({error})") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
-        raise ValueError(f"{path} needs a matrix of floats, a row an item")
-    return array
+    open_array(path)
 
 
 def write_features(
@@ -87,7 +77,7 @@ def write_features(
     if path.suffix == ".b":
         dtype, width, blocks = np.dtype("float32"), _WIDTH, _record_blocks(path, ids)
     else:
-        array = _open_npy(path)
+        array = open_array(path)
         if len(array) != num_rows:
             raise ValueError(
                 f"{path} needs a row for every row of the file of items, {num_rows:,} (got "

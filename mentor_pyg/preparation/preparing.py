@@ -27,6 +27,7 @@ from mentor_pyg.preparation.filters import (
 )
 from mentor_pyg.preparation.folder import (
     folder_names,
+    held,
     open_partial,
     put_in_place,
 )
@@ -69,7 +70,7 @@ class Prepared:
 
 
 def prepare(
-    files: Sequence[str | Path],
+    files: str | Path | Sequence[str | Path],
     out: str | Path,
     settings: Preparation | None = None,
     *,
@@ -83,20 +84,25 @@ def prepare(
     of the same files and settings goes on from it; any other clears it away.
 
     Args:
-        files: Paths or globs of CSV, TSV, JSON Lines (each also ``.gz`` or ``.zst``) or Parquet.
-        out: The folder to make.
+        files: Paths or globs of CSV, TSV, JSON Lines (each also ``.gz`` or ``.zst``) or Parquet, or
+            one of them.
+        out: The folder to make; a link is followed.
         settings: How.
         force: Replace the folder if it exists and holds nothing else than this makes.
         say: What is told of every step.
 
     Raises:
         MissingPackageError: If DuckDB is not installed; it comes with the extra ``prepare``.
-        OSError: If a file is not there, ``out`` is, or the disk is full.
+        OSError: If a file is not there, ``out`` is, another process is making it, or the disk is
+            full.
         ValueError: If a file or a setting is wrong, or nothing is left; the message says which.
     """
     engine()  # Fail before anything else.
     settings = settings or Preparation()
-    target = Path(out).expanduser().absolute()
+    files = [files] if isinstance(files, str | Path) else files
+    if not files:
+        raise ValueError("'files' needs at least one path or pattern")
+    target = Path(out).expanduser().resolve()
     name = settings.name or target.name
     paths = find_files(files)
     for modality, path in settings.features.items():
@@ -105,19 +111,20 @@ def prepare(
     unfinished = target.with_name(f".{target.name}.partial")
     extra = find_files([settings.items]) if settings.items else []
     extra += [Path(path) for path in settings.features.values()]
-    open_partial(unfinished, settings.identity([*paths, *extra]))
-    try:
-        with open_database(unfinished / "work", settings.memory, settings.threads) as connection:
-            facts = _make(connection, paths, extra, unfinished, name, settings, say)
-        write_card(facts, settings.command(files, out), unfinished)
-        shutil.rmtree(unfinished / "work")
-        put_in_place(unfinished, target)
-    except (KeyboardInterrupt, SystemExit):
-        say(f"what is done is kept in {unfinished}; the same command goes on from there")
-        raise
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    with held(target):
+        open_partial(unfinished, settings.identity([*paths, *extra]))
+        try:
+            with open_database(unfinished / "work", settings.memory, settings.threads) as database:
+                facts = _make(database, paths, extra, unfinished, name, settings, say)
+            write_card(facts, settings.command(files, out), unfinished)
+            shutil.rmtree(unfinished / "work")
+            put_in_place(unfinished, target)
+        except (KeyboardInterrupt, SystemExit):
+            say(f"what is done is kept in {unfinished}; the same command goes on from there")
+            raise
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
     return Prepared(folder=target, steps=facts.steps, malformed=facts.malformed)
 
 

@@ -37,7 +37,7 @@ class Preparation(Config):
         test_ratio: The share of test.
         seed: Of what the split draws.
         max_errors: How many malformed lines are put up with.
-        memory: What the database may take; the process needs about half a GiB besides.
+        memory: What the database may take; the process takes up to a GiB more.
         threads: How many threads it may take; by default one a core.
     """
 

@@ -80,7 +80,7 @@ def _draw(seed: int, *columns: str) -> str:
 
 
 def _share(ratio: float) -> str:
-    # Such a number is a decimal to DuckDB: 50 * 0.58 is 29, and not 28.999...
+    # Such a number is a decimal to DuckDB, here and below: 50 * 0.58 is 29, and not 28.999...
     return f"greatest(floor(n * {float(ratio)!r}), (n >= 3)::INTEGER)"
 
 
@@ -118,7 +118,7 @@ def _global(connection: DuckDBPyConnection, val_ratio: float, test_ratio: float)
 def _cold_items(val_ratio: float, test_ratio: float, seed: int) -> str:
     return (
         f"SELECT numbered.*, CASE WHEN place <= n * {test_ratio} THEN 2 "
-        f"WHEN place <= n * {test_ratio + val_ratio} THEN 1 ELSE 0 END AS label FROM numbered "
+        f"WHEN place <= n * ({test_ratio} + {val_ratio}) THEN 1 ELSE 0 END AS label FROM numbered "
         f"JOIN (SELECT number, row_number() OVER (ORDER BY {_draw(seed, 'number')}, number) "
         f"AS place, count(*) OVER () AS n FROM items) ON item = number"
     )

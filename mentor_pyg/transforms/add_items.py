@@ -19,6 +19,7 @@ from mentor_pyg.data import (
     presence_key,
 )
 from mentor_pyg.data.schema import drop_item_graphs
+from mentor_pyg.transforms.fill_missing import filled_key
 from mentor_pyg.typing import Modality
 
 __all__ = ["AddItems"]
@@ -68,6 +69,7 @@ class AddItems(BaseTransform):
         drop_item_graphs(data)
         store, before = data[ITEM], num_items(data)
         for modality in modalities(data):
+            store.pop(filled_key(modality), None)
             x, has = store[feature_key(modality)], presence(data, modality)
             new = x.new_zeros(self.count, x.size(1))
             if (given := self.features.get(modality)) is not None:
@@ -111,7 +113,9 @@ class AddItems(BaseTransform):
         elif len(set(map(str, self.raw_id))) < self.count:
             raise ValueError("'raw_id' has an item more than once; give each an id of its own")
         kept = {"num_nodes", "raw_id"}
-        kept |= {key(m) for m in modalities(data) for key in (feature_key, presence_key)}
+        kept |= {
+            key(m) for m in modalities(data) for key in (feature_key, presence_key, filled_key)
+        }
         if other := sorted(set(store.keys()).difference(kept)):
             raise ValueError(
                 f"data['item'] has {other}, which new items have no value of; take it out first"

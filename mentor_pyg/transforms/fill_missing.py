@@ -22,10 +22,16 @@ from mentor_pyg.data import (
 from mentor_pyg.graph.interactions import joint_edges
 from mentor_pyg.transforms.item_knn_graph import drop_knn_graph
 from mentor_pyg.transforms.merge_item_graphs import drop_merged_graph
+from mentor_pyg.typing import Modality
 
-__all__ = ["FillMissing"]
+__all__ = ["FillMissing", "filled_key"]
 
 _WAYS = ("mean", "propagate")
+
+
+def filled_key(modality: Modality) -> str:
+    """Return the attribute of the item store that says which items have a modality once filled."""
+    return f"filled_{modality}"
 
 
 @functional_transform("fill_missing")
@@ -70,7 +76,7 @@ class FillMissing(BaseTransform):
         """Return ``data`` with the features filled in."""
         for modality in modalities(data):
             has = presence(data, modality)
-            before = data[ITEM].get(record := f"filled_{modality}")
+            before = data[ITEM].get(record := filled_key(modality))
             if has.all() or not has.any() or (before is not None and torch.equal(has, before)):
                 continue
             drop_merged_graph(data)

@@ -138,8 +138,8 @@ class ItemKNNGraph(BaseTransform):
         others = max(int(present.sum()) - 1, 0)
         if k > others:
             _logger.warning(
-                "The item graph of modality '%s' has k=%d: of k=%d asked for, no more other items "
-                "have the modality", modality, others, k,
+                "The item graph of modality '%s' has k=%d and not the %d asked for: no more other "
+                "items have the modality", modality, others, k,
             )  # fmt: skip
         if others == 0:
             return torch.empty(2, 0, dtype=torch.long, device=x.device), x.new_empty(0).float()

@@ -5,7 +5,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from mentor_pyg.data import INTERACTS, REV_INTERACTS
+from mentor_pyg.data import INTERACTS, REV_INTERACTS, edge_label_index
 
 __all__ = ["JoinSplits"]
 
@@ -21,8 +21,8 @@ class JoinSplits(BaseTransform):
     def forward(self, data: HeteroData) -> HeteroData:
         """Return ``data`` with all interactions in ``edge_index``, sorted by user and item."""
         store = data[INTERACTS]
-        names = ("edge_index", "val_edge_label_index", "test_edge_label_index")
-        parts = [store[name] for name in names if name in store]
+        others = ("val_edge_label_index", "test_edge_label_index")
+        parts = [edge_label_index(data, "train"), *(store[n] for n in others if n in store)]
         joined = torch.unique(torch.cat(parts, dim=1), dim=1)
         for name in list(store.keys()):
             del store[name]

@@ -6,7 +6,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
-from mentor_pyg.data import INTERACTS, REV_INTERACTS, num_items, num_users
+from mentor_pyg.data import INTERACTS, REV_INTERACTS, edge_label_index, num_items, num_users
 
 __all__ = ["RandomInteractionSplit", "random_labels"]
 
@@ -52,7 +52,8 @@ class RandomInteractionSplit(BaseTransform):
     Args:
         val_ratio: The share of each user's interactions for validation.
         test_ratio: The share for test.
-        seed: Equal seeds give equal splits; the global generator is left alone.
+        seed: Equal seeds give equal splits, whatever order the interactions are in; the global
+            generator is left alone.
 
     Raises:
         ValueError: If the ratios are negative or leave nothing for training, or if the
@@ -81,7 +82,7 @@ class RandomInteractionSplit(BaseTransform):
                 "val_edge_label_index and test_edge_label_index, and put all interactions into "
                 "edge_index, to split it anew"
             )
-        edge_index = store.edge_index
+        edge_index = edge_label_index(data, "train")
         pair = edge_index[0] * num_items(data) + edge_index[1]
         if pair.unique().numel() != pair.numel():
             raise ValueError(
@@ -90,13 +91,13 @@ class RandomInteractionSplit(BaseTransform):
             )
         attributes = [name for name in store.edge_attrs() if name != "edge_index"]
         order = pair.argsort()
-        label = self._labels(edge_index[0], num_users(data)).to(edge_index.device)[order]
-        train = order[label == 0]
+        edge_index = edge_index[:, order]
+        label = self._labels(edge_index[0], num_users(data)).to(edge_index.device)
         for name in attributes:
-            store[name] = store[name][train]
-        store.edge_index = edge_index[:, train]
-        store.val_edge_label_index = edge_index[:, order[label == 1]]
-        store.test_edge_label_index = edge_index[:, order[label == 2]]
+            store[name] = store[name][order[label == 0]]
+        store.edge_index = edge_index[:, label == 0]
+        store.val_edge_label_index = edge_index[:, label == 1]
+        store.test_edge_label_index = edge_index[:, label == 2]
         data[REV_INTERACTS].edge_index = store.edge_index.flip(0)
         return data
 

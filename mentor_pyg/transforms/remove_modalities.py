@@ -10,6 +10,7 @@ from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.data import ITEM, feature_key, knn_edge_type, modalities, num_items, presence_key
+from mentor_pyg.transforms.fill_missing import filled_key
 from mentor_pyg.transforms.merge_item_graphs import drop_merged_graph
 from mentor_pyg.typing import Modality
 
@@ -49,6 +50,7 @@ class RemoveModalities(BaseTransform):
                 del data[knn_edge_type(modality)]
             features = data[ITEM].pop(feature_key(modality))
             data[ITEM].pop(presence_key(modality), None)
+            data[ITEM].pop(filled_key(modality), None)
             if self.keep_width:
                 data[ITEM][feature_key(modality)] = torch.zeros_like(features)
                 data[ITEM][presence_key(modality)] = torch.zeros(

@@ -42,6 +42,15 @@ def test_says_what_is_wrong_in_a_line(
     refused(r"reviews.csv, line 62: missing columns.*--max-errors 1", "prepare", reviews, *out)
 
 
+def test_blanks_after_commas_are_no_part_of_columns(
+    command: Command, reviews: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("duckdb", reason="needs the extra 'prepare'")
+    args = ("--columns", "user, item ,note", "--threads", 1)
+    done = command("prepare", reviews, "--out", tmp_path / "data", *args)
+    assert f"columns of {reviews}: user user (guessed), item item (guessed)\n" in done.out
+
+
 def test_names_the_extra(
     refused: Callable[..., None],
     reviews: Path,

@@ -45,6 +45,21 @@ def test_accepts_what_a_dataset_needs_at_least() -> None:
     validate_data(data)
 
 
+def test_accepts_modalities_that_no_item_has_if_it_may(data: HeteroData) -> None:
+    data["item"].has_visual = torch.zeros(80, dtype=torch.bool)
+    validate_data(data, absent_modalities=True)
+
+
+def test_accepts_item_graphs_without_weights(data: HeteroData) -> None:
+    del data[VISUAL_KNN].edge_weight, data[SEMANTIC].edge_weight
+    validate_data(data)
+
+
+def test_accepts_reverse_edges_in_another_order(data: HeteroData) -> None:
+    data[REV_INTERACTS].edge_index = data[REV_INTERACTS].edge_index.flip(1)
+    validate_data(data)
+
+
 def test_refuses_other_types() -> None:
     with pytest.raises(TypeError, match=r"'data' needs to be a HeteroData \(got dict\)"):
         validate_data({})  # type: ignore[arg-type]
@@ -153,9 +168,9 @@ BAD = {
         put(VISUAL_KNN, "edge_weight", torch.ones(3)),
         rf"{KNN_NAME}.edge_weight needs the shape \[720\] \(got \[3\]\)",
     ),
-    "no knn weights": (
-        drop(VISUAL_KNN, "edge_weight"),
-        rf"{KNN_NAME}.edge_weight needs the shape \[720\] \(got NoneType\)",
+    "knn weights as a list": (
+        put(VISUAL_KNN, "edge_weight", [1.0]),
+        rf"{KNN_NAME}.edge_weight needs the shape \[720\] \(got list\)",
     ),
     "merge weight": (put(VISUAL_KNN, "merge_weight", -0.5), f"{KNN_NAME}.merge_weight.*-0.5"),
     "NaN weight": (

@@ -51,14 +51,18 @@ def gappy_data(*modalities: str, complete: bool = False) -> HeteroData:
             x[~present] = 0
             data["item"][f"has_{modality}"] = present
         data["item"][f"x_{modality}"] = x
-    edge_index = torch.tensor(EDGES).t().contiguous()
-    data[INTERACTS].edge_index = edge_index
-    data[REV_INTERACTS].edge_index = edge_index.flip(0)
+    set_interactions(data, torch.tensor(EDGES).t().contiguous())
     return data
 
 
 COLD_USER, COLD_ITEM, WITHOUT_VISUAL, WITHOUT_ANY = 7, 11, 3, 5
 """Of :func:`tiny_data_with_gaps`."""
+
+
+def set_interactions(data: HeteroData, edge_index: Tensor) -> None:
+    """Put other train interactions in the place of those that are there."""
+    data[INTERACTS].edge_index = edge_index
+    data[REV_INTERACTS].edge_index = edge_index.flip(0)
 
 
 def tiny_data_with_gaps(*modalities: str, cold: bool, filler: float = 0.0) -> HeteroData:
@@ -70,7 +74,7 @@ def tiny_data_with_gaps(*modalities: str, cold: bool, filler: float = 0.0) -> He
     if cold:
         user, item = data[INTERACTS].edge_index
         kept = (user != COLD_USER) & (item != COLD_ITEM)
-        data[INTERACTS].edge_index = data[INTERACTS].edge_index[:, kept]
+        set_interactions(data, data[INTERACTS].edge_index[:, kept])
     lacking = {"visual": [WITHOUT_VISUAL, WITHOUT_ANY], "textual": [WITHOUT_ANY]}
     for modality in modalities:
         present = torch.ones(80, dtype=torch.bool)

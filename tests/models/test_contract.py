@@ -2,8 +2,10 @@
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from examples.your_own_model import Content
-from mentor_pyg.data import INTERACTS, Representations, num_items, num_users
+from mentor_pyg.data import INTERACTS, Representations, num_items, num_users, validate_data
 from mentor_pyg.datasets import SyntheticMultimodal, SyntheticSize
 from mentor_pyg.evaluation import hold_out_items
 from mentor_pyg.export import EmbeddingTables, FoldIn
@@ -53,6 +55,8 @@ from mentor_pyg.models import (
     save_model,
 )
 from mentor_pyg.sampling import Batch, BPRBatches
+from mentor_pyg.transforms import RemoveModalities
+from tests.models.dense import set_interactions
 from tests.models.outsiders import OUTSIDERS
 
 CLASSES = {
@@ -432,6 +436,63 @@ def test_refuses_data_of_another_size(every_model: Model, larger: HeteroData, ba
             every_model.loss(larger, *batch)
 
 
+@pytest.mark.parametrize("shapes", [(1, 1, 3), (3, 3, 1), (2, 3, 3), ((3, 1), 3, 3)])
+def test_loss_refuses_ids_that_would_broadcast(shapes: tuple[Any, ...], data: HeteroData) -> None:
+    ids = [torch.zeros(shape, dtype=torch.long) for shape in shapes]
+    with pytest.raises(ValueError, match=r"need one id each per interaction, \[batch\] \(got"):
+        LightGCN.from_data(data).loss(data, *ids)
+
+
+BY_HAND = {
+    "repeated": (
+        lambda data: setattr(data[INTERACTS], "edge_index", data[INTERACTS].edge_index[:, [0, 0]]),
+        "edge_index holds 1 interactions more than once",
+    ),
+    "not there": (lambda data: data[INTERACTS].pop("edge_index"), "edge_index is missing"),
+    "NaN": (lambda data: data["item"].x_visual.fill_(torch.nan), "x_visual needs finite values"),
+    "double": (
+        lambda data: setattr(data["item"], "x_visual", data["item"].x_visual.double()),
+        "x_visual needs to be a float32 tensor",
+    ),
+    "rows": (
+        lambda data: setattr(data["item"], "x_visual", data["item"].x_visual[1:]),
+        r"x_visual needs the shape \[80, channels\]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), BY_HAND.values(), ids=BY_HAND)
+def test_refuses_data_made_by_hand_that_are_wrong(
+    damage: Callable[[HeteroData], object], message: str, data: HeteroData, batch: Batch
+) -> None:
+    data = data.clone()
+    model, fitted = VBPR.from_data(data), EASE.from_data(data)
+    damage(data)
+    calls = (
+        lambda: model.encode(data),
+        lambda: model.loss(data, *batch),
+        lambda: model.recommend(data, 0),
+        lambda: fitted.fit(data),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_can_be_given_data_that_lack_a_modality(data: HeteroData) -> None:
+    lacking = RemoveModalities("visual", keep_width=True)(data)
+    assert VBPR.from_data(data).encode(lacking).item["fused"].isfinite().all()
+    with pytest.raises(ValueError, match="has_visual is False for every item"):
+        validate_data(lacking)
+
+
+@pytest.mark.parametrize("node_type", ["user", "item"])
+def test_refuses_data_that_do_not_say_their_size(node_type: str, tiny_data: HeteroData) -> None:
+    del tiny_data[node_type].num_nodes
+    with pytest.raises(ValueError, match=rf"data\['{node_type}'\].num_nodes needs to be"):
+        LightGCN.from_data(tiny_data)
+
+
 def test_fitting_reads_train_interactions_alone(fitted: FittedModel, data: HeteroData) -> None:
     random_state = torch.get_rng_state()
     stores = {key: set(data[key].keys()) for key in (*data.node_types, *data.edge_types)}
@@ -484,7 +545,7 @@ def test_fitted_takes_users_and_items_without_interactions(
     cold = data.clone()
     user, item = data[INTERACTS].edge_index
     kept = (user != 7) & (item != 11)
-    cold[INTERACTS].edge_index = data[INTERACTS].edge_index[:, kept]
+    set_interactions(cold, data[INTERACTS].edge_index[:, kept])
     model = type(fitted).from_data(cold, fitted.config).fit(cold)
     scores = scores_of(model, cold)
     assert scores.isfinite().all()

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS
 from mentor_pyg.models import DualGNN, DualGNNConfig
 from mentor_pyg.models.user_graph import aggregation, co_occurrence, drawn_multiplicity
 from tests.models.dense import (
@@ -26,6 +25,7 @@ from tests.models.dense import (
     linear,
     nearest_users,
     numbers,
+    set_interactions,
     unit,
 )
 
@@ -147,7 +147,7 @@ def test_a_user_who_shares_nothing_is_alone() -> None:
 
 def test_without_items_in_common_there_is_no_graph_of_users() -> None:
     data = gappy_data(*BOTH)
-    data[INTERACTS].edge_index = torch.tensor([[0, 1, 2], [0, 1, 2]])
+    set_interactions(data, torch.tensor([[0, 1, 2], [0, 1, 2]]))
     model = DualGNN.from_data(data, DualGNNConfig(**SETTINGS))
     inputs = model.prepare(data)
     epoch = model.resample(inputs, 0, torch.Generator())

@@ -42,8 +42,9 @@ def test_load_refuses_other_files(tmp_path: Path) -> None:
     safetensors.torch.save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match="does not say what model it holds"):
         load_model(path)
-    with pytest.raises(FileNotFoundError):
-        load_model(tmp_path / "absent.safetensors")
+    for other in (tmp_path / "absent.safetensors", tmp_path):
+        with pytest.raises(FileNotFoundError, match=f"{other} is no file"):
+            load_model(other)
 
 
 @pytest.mark.parametrize("modalities", [("visual",), ("visual", "acoustic")])

@@ -15,6 +15,7 @@ from tests.models.dense import (
     USERS,
     Matrix,
     bpr,
+    doubled,
     gappy_data,
     has,
     leaky_relu,
@@ -111,8 +112,7 @@ def test_terms_equal_loops() -> None:
 def test_gradients_equal_finite_differences() -> None:
     data = gappy_data(*BOTH)
     model = GRCN.from_data(data, GRCNConfig(**SETTINGS)).double()
-    data["item"].x_visual, data["item"].x_textual = (data["item"][f"x_{m}"].double() for m in BOTH)
-    inputs = model.prepare(data)
+    inputs = doubled(model.prepare(data))
 
     def loss() -> torch.Tensor:
         reps = model.represent(inputs)

@@ -24,6 +24,7 @@ from tests.models.dense import (
     light_gcn,
     nearest,
     numbers,
+    set_interactions,
     unit,
 )
 
@@ -140,9 +141,8 @@ def test_terms_equal_loops(modalities: tuple[str, ...], contrast_of: Any) -> Non
 def test_gradients_are_slopes(contrast_of: Any) -> None:
     # Rows of zeros have no slope: here all users share items and all items have features.
     data = gappy_data("visual", complete=True)
-    data[INTERACTS].edge_index = torch.cat(
-        [data[INTERACTS].edge_index, torch.tensor([[6, 7], [2, 2]])], dim=1
-    )
+    more = torch.tensor([[6, 7], [2, 2]])
+    set_interactions(data, torch.cat([data[INTERACTS].edge_index, more], dim=1))
     config = MMHCLConfig(**SETTINGS, **WEIGHTS, contrast=contrast_of)
     model = MMHCL.from_data(data, config).double()
     inputs = doubled(model.prepare(data))

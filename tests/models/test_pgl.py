@@ -28,6 +28,7 @@ from tests.models.dense import (
     numbers,
     product,
     seeded,
+    set_interactions,
     unit,
 )
 
@@ -134,7 +135,7 @@ def test_epochs_keep_some_of_all_interactions_each() -> None:
 def test_the_global_graph_trains_and_all_interactions_rank() -> None:
     data = gappy_data(*BOTH)
     extra = torch.tensor([[6], [2]])  # Without it, two singular values would be equal.
-    data[INTERACTS].edge_index = torch.cat([data[INTERACTS].edge_index, extra], dim=1)
+    set_interactions(data, torch.cat([data[INTERACTS].edge_index, extra], dim=1))
     settings = {"num_singular": 5, "num_principal": 2, "threshold": 0.05}
     model = PGL.from_data(data, PGLConfig(**SETTINGS, extraction="global", **settings))
     inputs = model.prepare(data)

@@ -104,7 +104,9 @@ def test_binary_features_of_2014(
     ("name", "make", "message"),
     [
         ("short.npy", lambda p: vectors(p, 8), r"a row for every row of the file of items, 9"),
-        ("int.npy", lambda p: vectors(p, dtype="int64"), "a matrix of floats"),
+        ("int.npy", lambda p: vectors(p, dtype="int64"), "needs floating-point features"),
+        ("narrow.npy", lambda p: np.save(p, np.ones((9, 0))), r"\[num_items, channels\]"),
+        ("flat.npy", lambda p: np.save(p, np.ones(9)), r"\[num_items, channels\]"),
         ("nan.npy", lambda p: np.save(p, np.full((9, 2), np.nan)), "no features of the items"),
         ("none.b", lambda p: write_records(p, ["other"]), "no features of the items"),
         ("none.npy", lambda p: None, "there is no file"),

@@ -18,6 +18,7 @@ from mentor_pyg.features import read_item_columns
 from mentor_pyg.preparation import Preparation, prepare
 from mentor_pyg.preparation import preparing as module
 from mentor_pyg.preparation.database import open_database
+from mentor_pyg.preparation.folder import held
 from tests.preparation.conftest import Made, interactions, read_back
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "baby"
@@ -66,6 +67,50 @@ def test_what_is_there_is_never_lost(reviews: Path, tmp_path: Path) -> None:
         prepare([reviews], tmp_path / "file", force=True)
 
 
+def test_of_runs_that_start_together_one_is_refused(reviews: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refused: list[FileExistsError] = []
+
+    def say(message: str) -> None:
+        if not refused:  # The database is open.
+            with pytest.raises(FileExistsError, match="another process is preparing") as error:
+                prepare([reviews], out)
+            refused.append(error.value)
+
+    prepare([reviews], out, say=say)
+    assert refused and names(out) == MADE
+    assert names(tmp_path) == {"reviews.csv", "out"}
+
+
+def test_a_folder_is_held_before_anything_is_in_it(tmp_path: Path) -> None:
+    with held(tmp_path / "new" / "out"):
+        again = held(tmp_path / "new" / "out")
+        with pytest.raises(FileExistsError, match="another process is preparing"):
+            again.__enter__()
+        assert names(tmp_path / "new") == {".out.lock"}
+    assert names(tmp_path / "new") == set()
+
+
+def test_links_are_followed(reviews: Path, tmp_path: Path) -> None:
+    link, before = tmp_path / "link", tmp_path / ".out.before"
+    link.symlink_to(tmp_path / "out")
+    before.symlink_to(tmp_path)  # As versions before left it.
+    for seed in (0, 1, 2):
+        prepare([reviews], link, Preparation(seed=seed), force=True)
+    assert (
+        link.is_symlink() and f"with the seed {seed}." in (tmp_path / "out" / "card.md").read_text()
+    )
+    assert names(tmp_path) == {"reviews.csv", "link", "out"}
+
+
+def test_takes_one_path_and_refuses_none(reviews: Path, tmp_path: Path) -> None:
+    prepare(str(reviews), tmp_path / "out")
+    assert names(tmp_path / "out") == MADE
+    with pytest.raises(ValueError, match="'files' needs at least one path"):
+        prepare([], tmp_path / "other")
+    assert names(tmp_path) == {"reviews.csv", "out"}
+
+
 def test_a_failure_leaves_nothing_and_what_was_before(
     reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +154,7 @@ def test_a_killed_run_is_cleared_away_and_a_running_one_is_not(
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not out.exists() and names(tmp_path) == {"reviews.csv", ".out.partial"}
+    assert names(tmp_path) == {"reviews.csv", ".out.partial", ".out.lock"}
     prepare([reviews], out)
     assert names(tmp_path) == {"reviews.csv", "out"}
 

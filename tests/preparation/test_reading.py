@@ -556,6 +556,9 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
     settings = Preparation(items=str(tmp_path / "movies.dat"))
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 movies.dat`"):
         prepare([tmp_path / "ratings.dat"], tmp_path / "out", settings)
+    (tmp_path / "a.csv").write_text("user,item\nu,i\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"`iconv -f utf-16 -t utf-8 a.csv`"):
+        prepare([tmp_path / "a.csv"], tmp_path / "out")
 
 
 def test_lines_of_json_lines_may_end_in_any_way(tmp_path: Path) -> None:

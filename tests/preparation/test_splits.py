@@ -115,6 +115,12 @@ def test_cold_items_are_of_one_split(
     assert sum(label > 0 for label in of_item.values()) == int(n * (val_ratio + test_ratio) + 1e-9)
 
 
+def test_no_cold_items_are_lost_to_rounding(database: "DuckDBPyConnection") -> None:
+    assert 10 * (0.7 + 0.1) < 8  # in floating point
+    labels = split(database, {(0, item): 0 for item in range(10)}, "cold-items", 0.1, 0.7)
+    assert labels is not None and sorted(labels.values()) == [0, 0, 1, *[2] * 7]
+
+
 @pytest.mark.parametrize("name", SPLITS)
 def test_threads_and_the_order_of_rows_do_not_count(name: SplitName, tmp_path: Path) -> None:
     table = interactions(40, 30)

@@ -22,7 +22,7 @@ Train = Callable[..., Any]
         ({"lr": 0.0}, r"'lr' needs to be above 0 \(got 0.0\)"),
         ({"lr": "fast"}, r"'lr' needs to be of type float \(got 'fast'\)"),
         ({"lr": float("inf")}, r"'lr' needs to be finite \(got inf\)"),
-        ({"lr": float("nan")}, r"'lr' needs to be above 0 \(got nan\)"),
+        ({"lr": float("nan")}, r"'lr' needs to be finite \(got nan\)"),
         ({"epochs": 0}, r"'epochs' needs to be at least 1 \(got 0\)"),
         ({"patience": 0}, r"'patience' needs to be at least 1 \(got 0\)"),
         ({"batch_size": -1}, r"'batch_size' needs to be at least 1 \(got -1\)"),

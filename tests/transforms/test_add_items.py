@@ -79,6 +79,15 @@ def test_refuses_features_that_do_not_fit(
         AddItems(features)(data)
 
 
+def test_what_filling_recorded_goes() -> None:
+    data = SyntheticMultimodal("tiny", missing=0.2)[0].clone()
+    data["user", "interacts", "item"].edge_index = torch.tensor([[0], [0]])
+    filled = FillMissing("propagate")(data)
+    assert "filled_visual" in filled["item"]  # Not all items could be.
+    out = AddItems({"visual": torch.rand(1, 24)})(filled)
+    assert "filled_visual" not in out["item"] and "filled_visual" in filled["item"]
+
+
 def test_refuses_what_new_items_have_no_value_of(data: HeteroData) -> None:
     filled = FillMissing("propagate")(data)
     filled["item"].price = torch.rand(80)

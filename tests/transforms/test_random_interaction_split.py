@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import DatasetAdapter
+from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.data import INTERACTS, REV_INTERACTS, validate_data
-from mentor_pyg.transforms import RandomInteractionSplit
+from mentor_pyg.transforms import JoinSplits, RandomInteractionSplit
 
 DEGREES = [0, 1, 2, 3, 10, 25]
 
@@ -90,6 +91,18 @@ def test_seed_decides() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_order_of_interactions_does_not_decide() -> None:
+    shuffled, data = unsplit_data(), unsplit_data()
+    store = data[INTERACTS]
+    order = (30 * store.edge_index[0] + store.edge_index[1]).argsort()
+    store.edge_index, store.rating = store.edge_index[:, order], store.rating[order]
+    first, second = (RandomInteractionSplit(seed=3)(d)[INTERACTS] for d in (shuffled, data))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    # What interactions in this order got from the first version on.
+    assert second.val_edge_label_index.tolist() == [[3, 4, 5, 5], [7, 25, 2, 23]]
+    assert second.test_edge_label_index.tolist() == [[3, 4, 5, 5], [13, 5, 14, 22]]
+
+
 def test_leaves_the_input_alone_and_adds_the_reverse() -> None:
     data = unsplit_data()
     before = copy.deepcopy(data)
@@ -125,6 +138,14 @@ def test_refuses_ratios(ratios: tuple[float, float], message: str) -> None:
 def test_refuses_split_data() -> None:
     with pytest.raises(ValueError, match=r"split already; delete"):
         RandomInteractionSplit()(RandomInteractionSplit()(unsplit_data()))
+
+
+@pytest.mark.parametrize("transform", [RandomInteractionSplit(), JoinSplits()])
+def test_interactions_that_are_missing_are_named(transform: BaseTransform) -> None:
+    data = unsplit_data()
+    del data[INTERACTS].edge_index
+    with pytest.raises(ValueError, match="interacts', 'item'] has no 'edge_index'"):
+        transform(data)
 
 
 def test_refuses_duplicates() -> None:

@@ -32,6 +32,13 @@ def test_width_may_stay(data: HeteroData) -> None:
     assert presence(out, "textual").all()
 
 
+def test_what_filling_recorded_goes(tiny_data: HeteroData) -> None:
+    tiny_data["item"].filled_visual = torch.arange(80) < 70
+    for keep_width in (False, True):
+        out = RemoveModalities("visual", keep_width=keep_width)(tiny_data)
+        assert "filled_visual" not in out["item"]
+
+
 def test_a_graph_of_ones_own_stays(data: HeteroData) -> None:
     del data[SEMANTIC]
     for modality in ("visual", "textual"):

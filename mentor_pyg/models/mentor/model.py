@@ -16,11 +16,7 @@ from mentor_pyg.graph import Adjacency
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import Recommender
 from mentor_pyg.models.draws import Draws
-from mentor_pyg.models.item_graph import (
-    item_graph_transform,
-    merged_item_adjacency,
-    self_neighbour_adjacency,
-)
+from mentor_pyg.models.item_graph import item_graph_transform, merged_item_adjacency
 from mentor_pyg.models.mentor.config import MENTORConfig
 from mentor_pyg.models.mentor.id_tables import IDTables
 from mentor_pyg.models.mentor.released import translate_state_dict
@@ -143,10 +139,10 @@ class MENTOR(Recommender):
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the graph of the interactions and that of the items."""
         graphs = {"interaction": self.interaction_graph(data)}
-        if self.config.item_graph and self.rules.self_neighbours:
-            graphs["item"] = self_neighbour_adjacency(data, NEIGHBOUR_EPS)
-        elif self.config.item_graph:
-            graphs["item"] = merged_item_adjacency(data)
+        if self.config.item_graph:
+            graphs["item"] = merged_item_adjacency(
+                data, self_neighbours=self.rules.self_neighbours, eps=NEIGHBOUR_EPS
+            )
         return graphs
 
     def represent(self, inputs: Inputs) -> Representations:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 from torch_geometric.nn import MessagePassing
@@ -58,6 +59,11 @@ class WeightedSumConv(MessagePassing):
         if isinstance(edge_index, Adjacency):
             self.check_adjacency(edge_index, edge_weight)
             return propagate(edge_index, x[0], backend=self.backend)
+        if edge_index.layout != torch.strided:
+            raise ValueError(
+                f"'edge_index' needs to be edges [2, num_edges], an EdgeIndex or an Adjacency (got "
+                f"{edge_index.layout}); convert it with torch_geometric.utils.to_edge_index"
+            )
         if edge_weight is not None:
             check_edge_weight(edge_weight, edge_index.size(1))
         size = size or _size(x, edge_index)

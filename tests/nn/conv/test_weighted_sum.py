@@ -241,6 +241,13 @@ def test_sorted_edges_beyond_the_nodes_are_refused(
         PlainSum()(x, edges)
 
 
+@pytest.mark.parametrize("layout", [torch.sparse_csr, torch.sparse_csc, torch.sparse_coo])
+def test_sparse_tensors_are_refused(x: tuple[Tensor, Tensor], layout: torch.layout) -> None:
+    matrix = torch.eye(SOURCES, TARGETS).to_sparse(layout=layout)
+    with pytest.raises(ValueError, match=r"an EdgeIndex or an Adjacency \(got a torch.sparse"):
+        PlainSum()(x, matrix)
+
+
 def test_reversed_flow_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'flow' needs .*got 'target_to_source'.*reverse"):
         PlainSum(flow="target_to_source")
