@@ -15,6 +15,7 @@ from mentor_pyg.data import (
     resolve_modality_weights,
 )
 from mentor_pyg.models import Model
+from mentor_pyg.models.modalities import item_edges
 from mentor_pyg.transforms import ItemKNNGraph
 from mentor_pyg.typing import Modality
 
@@ -85,5 +86,4 @@ def item_neighbours(model: Model, data: HeteroData, k: int = 10) -> ItemNeighbou
 
 def _graphs(data: HeteroData) -> dict[Modality, tuple[Tensor, Tensor]]:
     found = [m for m in modalities(data) if knn_edge_type(m) in data.edge_types]
-    stores = {m: data[knn_edge_type(m)] for m in found}
-    return {m: (s.edge_index, s.edge_weight) for m, s in stores.items() if "edge_weight" in s}
+    return {m: item_edges(data, knn_edge_type(m)) for m in found}

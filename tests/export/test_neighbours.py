@@ -2,7 +2,7 @@ import torch
 import torch.nn.functional as F
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import ITEM, modalities
+from mentor_pyg.data import ITEM, knn_edge_type, modalities
 from mentor_pyg.export.neighbours import item_neighbours
 from mentor_pyg.models import MENTOR, LightGCN, MENTORConfig
 
@@ -64,3 +64,11 @@ def test_no_more_than_asked_for(tiny_data: HeteroData) -> None:
     assert (found.item >= 0).all()
     nearness = sum(found.parts.values(), torch.zeros(()))
     assert (nearness.diff(dim=1) <= 0).all()
+
+
+def test_a_graph_of_ones_own_without_weights_weighs_ones(tiny_data: HeteroData) -> None:
+    tiny_data[knn_edge_type("visual")].edge_index = torch.tensor([[3, 4], [0, 1]])
+    found = item_neighbours(LightGCN.from_data(tiny_data), tiny_data)
+    assert found is not None and found.from_model
+    assert found.item[:3, 0].tolist() == [3, 4, -1]
+    assert found.parts["visual"][:3, 0].tolist() == [1, 1, 0]
