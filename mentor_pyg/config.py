@@ -94,10 +94,13 @@ class Config:
 
         Raises:
             ValueError: If a key is not a setting of this config (the message lists those that
-                are), or a value is not of the setting's type or range.
+                are), or a value is not of the setting's type or range; or if ``values`` is no
+                mapping.
         """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"{cls.__name__} needs a mapping of settings (got {values!r})")
         known = [field.name for field in dataclasses.fields(cls)]
-        if unknown := sorted(set(values).difference(known)):
+        if unknown := sorted(map(str, set(values).difference(known))):
             near = difflib.get_close_matches(unknown[0], known, n=1)
             meant = f"; '{unknown[0]}' may be '{near[0]}'" if near else ""
             raise ValueError(f"{cls.__name__} has no settings {unknown}; it has {known}{meant}")

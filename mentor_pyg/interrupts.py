@@ -7,9 +7,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 __all__ = ["interruptible", "terminable"]
+
+_SAYS_SO = ContextVar("_SAYS_SO", default=False)
+"""Whether a block around says how to go on."""
 
 
 @contextmanager
@@ -32,11 +36,15 @@ def interruptible(out: Path) -> Iterator[None]:
     """Say how to go on with the run in ``out`` when SIGINT or SIGTERM stops it.
 
     SIGINT ends it with ``KeyboardInterrupt``, as everywhere in Python, and SIGTERM as
-    :func:`terminable` has it.
+    :func:`terminable` has it. Of several such blocks in each other, the outermost says it.
     """
+    is_inner, token = _SAYS_SO.get(), _SAYS_SO.set(True)
     with terminable():
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
-            print(f"stopped; run the same again with --out {out} to go on", file=sys.stderr)
+            if not is_inner:
+                print(f"stopped; run the same again with --out {out} to go on", file=sys.stderr)
             raise
+        finally:
+            _SAYS_SO.reset(token)

@@ -110,3 +110,16 @@ def test_refuses_entries(name: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError) as raised:
         Settings(**{name: value})
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({1: 2, "foo": 3}, r"has no settings \['1', 'foo'\]"),
+        (3, r"needs a mapping of settings \(got 3\)"),
+        ("abc", r"needs a mapping of settings \(got 'abc'\)"),
+    ],
+)
+def test_refuses_what_are_no_settings(values: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^Settings {message}"):
+        Settings.from_dict(values)

@@ -15,7 +15,7 @@ VAGUE_NAMES = {"utils", "common", "helpers", "misc"}
 LAYERS = (
     ("typing", "version", "config", "page"),
     ("dependencies", "devices", "environment", "files", "interrupts", "memory"),
-    ("graph", "item_tables", "tensor_files"),
+    ("graph", "item_tables", "tensor_files", "yaml_files"),
     ("data",),
     ("ops",),
     ("losses",),

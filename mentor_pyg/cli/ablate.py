@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mentor_pyg.cli.compare import report
+from mentor_pyg.cli.compare import compare_and_report
 from mentor_pyg.cli.search import add_arguments
 
 __all__ = ["add_arguments", "run"]
@@ -15,7 +15,7 @@ def run(config: Path, out: Path, only: list[str]) -> None:
 
     The cells are those of compare, and are shared with it.
     """
-    from mentor_pyg.experiments import compare, read_plan
+    from mentor_pyg.experiments import read_plan
 
     plan = read_plan(config).ablation()
-    report(plan, compare(plan.only(only), out, baselines=False), out, "ablation")
+    compare_and_report(plan, only, out, baselines=False, name="ablation")

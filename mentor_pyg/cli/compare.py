@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mentor_pyg.cli.search import add_arguments as add_plan_arguments
+from mentor_pyg.dependencies import require
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-    from mentor_pyg.experiments import Cell, Plan
+    from mentor_pyg.experiments import Plan
 
-__all__ = ["add_arguments", "report", "run"]
+__all__ = ["add_arguments", "compare_and_report", "run"]
 
 
 def run(config: Path, out: Path, only: list[str], page: Path | None) -> None:
@@ -22,22 +22,31 @@ def run(config: Path, out: Path, only: list[str], page: Path | None) -> None:
     The same command goes on where it stopped; several at once share the work. The report is of all
     cells that are there, also of those that were trained before.
     """
-    from mentor_pyg.experiments import compare, read_plan
+    from mentor_pyg.experiments import read_plan
 
-    plan = read_plan(config)
-    report(plan, compare(plan.only(only), out, baselines=not only), out, page=page)
+    compare_and_report(read_plan(config), only, out, baselines=not only, page=page)
 
 
-def report(
-    plan: Plan, cells: Sequence[Cell], out: Path, name: str = "report", page: Path | None = None
+def compare_and_report(
+    plan: Plan,
+    only: list[str],
+    out: Path,
+    *,
+    baselines: bool,
+    name: str = "report",
+    page: Path | None = None,
 ) -> None:
-    """Write the report of a plan, also where some of the cells that were trained have failed.
+    """Train a plan's models and write its report, also where some of the cells have failed.
 
     Raises:
-        ValueError: If some have.
+        MissingPackageError: If a package of the report is not installed; before any training.
+        ValueError: If some cells have failed.
     """
-    from mentor_pyg.experiments import write_report
+    from mentor_pyg.experiments import compare, write_report
 
+    for package in ("pyarrow", "matplotlib"):
+        require(package, extra="experiments", purpose="A report")
+    cells = compare(plan.only(only), out, baselines=baselines)
     for path in write_report(plan, out, name, page):
         print(f"written to {path}")
     results = [cell.result for cell in cells]

@@ -33,13 +33,17 @@ def run(
     average_popularity, which are of all lists together.
     """
     lengths = [_integer(part) for part in k.split(",")]
+    names = [name.strip() for name in metrics.split(",")]
     write = None if per_user is None else table_writer(per_user, force, "per-user")
     scorer, dataset = open_run(run, data)
+    if f"{split}_edge_label_index" not in dataset["user", "interacts", "item"]:
+        raise ValueError(
+            f"{run} holds a refitted model, which has trained on the interactions of {split} too; "
+            f"evaluate the run that it is of, {run.absolute().parent}"
+        )
     from mentor_pyg.evaluation.ranking import measured
 
-    found, of_users = measured(
-        scorer, dataset, split, lengths, metrics.split(","), per_user=write is not None
-    )
+    found, of_users = measured(scorer, dataset, split, lengths, names, per_user=write is not None)
     width = max(14, *(len(key) + 2 for key in found))
     for key, value in found.items():
         print(f"{key:{width}}{value:.4f}")

@@ -15,6 +15,7 @@ from mentor_pyg.cli.console import new_folder, summarize
 from mentor_pyg.cli.settings import settings_of
 from mentor_pyg.cli.shipped import config_file, config_names
 from mentor_pyg.dependencies import require
+from mentor_pyg.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from mentor_pyg.config import Config
 
 __all__ = ["add_arguments", "run", "run_training"]
+
+_PARTS: dict[str, tuple[Any, str]] = {
+    "model": (str, "a name"),
+    "refit": (bool, "true or false"),
+    "settings": (dict | None, "a mapping"),
+    "training": (dict | None, "a mapping"),
+}
+"""Per part of a YAML file what it has to be."""
 
 
 def run(
@@ -185,19 +194,19 @@ def _values(words: list[str], option: str) -> list[str]:
 
 def _written(words: list[str], is_draft: bool) -> list[dict[str, Any]]:
     """Return what the YAML files among the arguments hold."""
-    yaml = require("yaml", extra="train", purpose="A configuration file")
     found: list[dict[str, Any]] = []
     for name in _values(words, "--config"):
         try:
-            values = yaml.safe_load(config_file(name).read_text())
+            values = read_yaml(config_file(name))
         except OSError:
             if is_draft:
                 continue
             raise
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name} is no YAML file: {error}") from error
         if not isinstance(values, dict):
             kind = type(values).__name__
             raise ValueError(f"{name} needs to be a mapping of options (got a {kind})")
+        for part, (needed, described) in _PARTS.items():
+            if part in values and not isinstance(values[part], needed):
+                raise ValueError(f"{name}: '{part}' needs to be {described} (got {values[part]!r})")
         found.append(values)
     return found

@@ -53,7 +53,7 @@ def load_run(run: Path, data: Path | None = None) -> tuple[Model, HeteroData]:
     if dataset is None:
         raise ValueError(
             f"the data of {source} are not those that {run} was trained on (their checksums "
-            f"differ); give these with --data"
+            f"differ); give these with --data{_or_cell(run)}"
         )
     return load_model(weights, dataset), dataset
 
@@ -72,8 +72,19 @@ def data_source(run: Path, data: Path | None = None) -> tuple[str, str]:
     with read_json(path, "put a copy in its place, or train anew in another folder") as values:
         recorded, checksum = values["environment"].get("data"), values["data"]["sha256"]
     if data is None and recorded is None:
-        raise ValueError(f"{run} does not say where its data are; give --data")
+        raise ValueError(f"{run} does not say where its data are; give --data{_or_cell(run)}")
     return str(data or recorded), checksum
+
+
+def _or_cell(run: Path) -> str:
+    """Return what else there is to do with a run of a comparison."""
+    cell = run.absolute().parent / "cell.json"
+    if not cell.exists():
+        return ""
+    return (
+        f", or read its numbers in {cell}: where its plan has 'without' or 'missing', it was "
+        f"trained on data that are in no folder"
+    )
 
 
 def _as_trained_on(data: HeteroData, checksum: str) -> HeteroData | None:

@@ -11,9 +11,11 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -26,6 +28,7 @@ from mentor_pyg.experiments.plan import Entry, Plan
 from mentor_pyg.experiments.runs import changes, finished_run
 from mentor_pyg.experiments.searching import chosen_settings
 from mentor_pyg.files import read_json, write_json
+from mentor_pyg.interrupts import interruptible
 from mentor_pyg.memory import PeakMemory
 from mentor_pyg.models import FittedModel, Model, load_model
 from mentor_pyg.models.registry import find_model
@@ -112,33 +115,33 @@ def compare(plan: Plan, out: Path, *, baselines: bool = True) -> list[Cell]:
 
     Raises:
         FileNotFoundError: If a search has not ended.
-        ValueError: If a dataset has no model without gradients beside it, or a cell that is done is
-            of other settings or data than the plan has now.
+        ValueError: If a dataset has no model without gradients beside it, a cell that is done is
+            of other settings or data than the plan has now, or a model does not go with a
+            dataset, as :meth:`Plan.check` says.
     """
-    for data in plan.data if baselines else ():
-        _check_baselines(plan, data)
+    for name in plan.data if baselines else ():
+        _check_baselines(plan, name)
     cells, settings = cells_of(plan, out), {}
-    loaded: dict[str, HeteroData] = {}  # One at a time.
+    read = lru_cache(maxsize=1)(read_source)  # One dataset is held at a time.
     for name, source in plan.data.items():  # Before anything is trained.
-        loaded = {name: read_source(source)}
-        asked = Asked(loaded[name], out)
+        asked = Asked(read(source), out)
         for cell in (cell for cell in cells if cell.data == name):
-            settings[name, cell.entry.label] = asked.settings(cell)
+            if (name, cell.entry.label) not in settings:
+                plan.check(cell.entry, name, read(source))
+                settings[name, cell.entry.label] = asked.settings(cell)
             if cell.is_done:
                 asked.check(cell)
-    for cell in cells:
-        if cell.is_done:
-            continue
-        if cell.data not in loaded:
-            loaded = {cell.data: read_source(plan.data[cell.data])}
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        holder = FileLock(cell.folder.with_suffix(".lock"), timeout=0)
-        try:
-            with holder:
-                if not cell.is_done:  # Another process may have been at it meanwhile.
-                    _run(cell, settings[cell.data, cell.entry.label], loaded[cell.data], plan)
-        except Timeout:
-            print(f"{_name(cell)}: another process is at it", flush=True)
+    with interruptible(out):
+        for cell in (cell for cell in cells if not cell.is_done):
+            cell.folder.mkdir(parents=True, exist_ok=True)
+            holder = FileLock(cell.folder.with_suffix(".lock"), timeout=0)
+            try:
+                with holder:
+                    if not cell.is_done:  # Another process may have been at it meanwhile.
+                        data = read(plan.data[cell.data])
+                        _run(cell, settings[cell.data, cell.entry.label], data, plan)
+            except Timeout:
+                print(f"{_name(cell)}: another process is at it", flush=True)
     return cells
 
 
@@ -260,6 +263,5 @@ def _ranked(cell: Cell, run: Path, data: HeteroData, k: tuple[int, ...]) -> dict
 
 @contextmanager
 def _scorer(model: Model, data: HeteroData) -> Iterator[Scorer]:
-    inputs = model.prepare(data)
-    with model.evaluating():
-        yield model.scorer(inputs)
+    with torch.no_grad(), model.evaluating():
+        yield model.scorer(model.prepare(data))

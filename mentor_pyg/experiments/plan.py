@@ -10,14 +10,16 @@ from typing import Any
 
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.config import AtLeastOne, Config, Count
+from mentor_pyg.config import AtLeastOne, Config, Seed
+from mentor_pyg.data import num_items
 from mentor_pyg.datasets.sources import SYNTHETIC
-from mentor_pyg.dependencies import require
+from mentor_pyg.evaluation.blocks import check_lengths
 from mentor_pyg.models import MODELS, Recommender
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import TrainingConfig
 from mentor_pyg.transforms import DropFeatures, RemoveModalities
 from mentor_pyg.typing import Modality
+from mentor_pyg.yaml_files import read_yaml
 
 __all__ = ["Entry", "Plan", "Space", "read_plan"]
 
@@ -59,9 +61,9 @@ class _Rest(Config):
     """What a plan has beside data and models, checked as settings are."""
 
     notes: tuple[str, ...] = ()
-    seeds: tuple[Count, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[Seed, ...] = (0, 1, 2, 3, 4)
     trials: AtLeastOne = 16
-    search_seed: Count = 0
+    search_seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,25 @@ class Plan:
     def cells(self) -> list[tuple[str, Entry]]:
         """Return every dataset and model that belong together."""
         return [(d, e) for d in self.data for e in self.models.values() if d in e.data]
+
+    def check(self, entry: Entry, name: str, data: HeteroData) -> None:
+        """Raise if a model does not go with a dataset, before time is spent on others.
+
+        Args:
+            entry: The model.
+            name: The name of the dataset.
+            data: The dataset.
+
+        Raises:
+            ValueError: If the data lack what the model is to be trained without, or have fewer
+                items than are to be ranked.
+        """
+        training = (entry.base or entry).training
+        try:
+            entry.reads(data)
+            check_lengths(TrainingConfig.from_dict(training).k, num_items(data))
+        except (ValueError, RuntimeError) as error:  # Torch has the latter for a seed that is none.
+            raise ValueError(f"{self.path}: {entry.label} on {name}: {error}") from error
 
     def only(self, labels: Sequence[str]) -> Plan:
         """Return the plan of some of the models, and of their variants; of all if none is named.
@@ -128,18 +149,13 @@ def read_plan(path: Path) -> Plan:
 
     Raises:
         FileNotFoundError: If the file, or a data folder, is not there.
-        ValueError: If it is no YAML, or a model, setting or value is unknown; the message names
-            it and the known ones.
+        ValueError: If it is no YAML, a key is given twice, or a model, setting or value is
+            unknown; the message names it and the known ones.
     """
-    yaml = require("yaml", extra="train", purpose="A plan")
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; correct --config")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML file: {error}") from error
     known = ("data", "models", "training", "notes", "seeds", "trials", "search_seed")
-    values = _mapping(f"{path}", values, known)
+    values = _mapping(f"{path}", read_yaml(path), known)
     for name in ("data", "models"):
         if not isinstance(values.get(name), dict) or not values[name]:
             raise ValueError(f"{path}: '{name}' needs a mapping with one entry at least")
@@ -204,7 +220,7 @@ def _entries(
             model=str(values.get("model", label)),
             settings=_part("'settings'", values.get("settings")),
             training=training,
-            space=_space(_part("'search'", values.get("search"))),
+            space=_space("search", values.get("search")),
             data=_names("data", values.get("data")) or data,
             without=_names("without", values.get("without")),
             missing=_missing(values.get("missing")),
@@ -214,7 +230,7 @@ def _entries(
             changes = dict(_part(f"'variants': {name}", changes))
             without = _names("without", changes.pop("without", entry.without))
             missing = _missing(changes.pop("missing", entry.missing))
-            _space({key: [value] for key, value in changes.items()})  # Checks the keys.
+            _space(f"variants: {name}", {key: [value] for key, value in changes.items()})
             parts: dict[str, dict[str, Any]] = {"settings": {}, "training": {}}
             for key, value in changes.items():
                 part, _, setting = key.partition(".")
@@ -277,12 +293,15 @@ def _label(text: str) -> str:
     return text
 
 
-def _space(values: Mapping[str, Any]) -> Space:
+def _space(where: str, values: Any) -> Space:
+    """Return what is searched; a variant's changes are checked as lists of one value."""
     space: dict[str, tuple[Any, ...] | Mapping[str, Any]] = {}
-    for key, choice in values.items():
+    for key, choice in _part(f"'{where}'", values).items():
         if key.partition(".")[0] not in ("settings", "training") or "." not in key:
-            raise ValueError(f"'search' needs settings.NAME or training.NAME (got {key!r})")
+            raise ValueError(f"'{where}' needs settings.NAME or training.NAME (got {key!r})")
         if isinstance(choice, list) and choice:
+            if again := [value for i, value in enumerate(choice) if value in choice[:i]]:
+                raise ValueError(f"'{key}' needs different values (got {again[0]!r} twice)")
             space[key] = tuple(choice)
             continue
         if not isinstance(choice, dict) or not {"from", "to"} <= set(choice):

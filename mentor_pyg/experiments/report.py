@@ -47,15 +47,20 @@ def write_report(
     Args:
         plan: The plan.
         out: The folder of the comparison; figures go to ``figures``.
-        name: The name of both files, without suffix.
+        name: The name of both files, without suffix: ``"report"`` of a comparison, or
+            ``"ablation"``.
         page: A file that gets the Markdown too, without figures.
     """
-    commands = (_command(name, plan, out) for name in ("search", "compare"))
-    sections = [Section(title="Comparison", level=1, text=_reading(plan), code="\n".join(commands))]
+    command, title, prefix = (
+        ("compare", "Comparison", "") if name == "report" else ("ablate", "Ablation", f"{name}-")
+    )
+    names = ["search", command] if any(e.space for e in plan.models.values()) else [command]
+    commands = "\n".join(_command(one, plan, out) for one in names)
+    sections = [Section(title=title, level=1, text=_reading(plan), code=commands)]
     cells = cells_of(plan, out)
     for data in plan.data:
         of_data = [cell for cell in cells if cell.data == data]
-        sections += _sections(plan, data, of_data, out, "" if name == "report" else f"{name}-")
+        sections += _sections(plan, data, of_data, out, prefix, command)
     texts = {
         out / f"{name}.md": as_markdown(sections, out),
         out / f"{name}.html": as_html(sections),
@@ -99,9 +104,12 @@ def _reading(plan: Plan) -> list[str]:
 
 
 def _sections(
-    plan: Plan, data: str, cells: Sequence[Cell], out: Path, prefix: str
+    plan: Plan, data: str, cells: Sequence[Cell], out: Path, prefix: str, command: str
 ) -> list[Section]:
-    """Return what is found on a dataset; files of this report alone have names with a prefix."""
+    """Return what is found on a dataset; files of this report alone have names with a prefix.
+
+    A cell that failed is tried again by the command.
+    """
     graph = read_source(plan.data[data])
     asked = Asked(graph, out)
     results = [(cell, _result(cell, asked)) for cell in cells]
@@ -132,7 +140,7 @@ def _sections(
                 title=f"Failed: {cell.entry.label}, seed {cell.seed}",
                 level=3,
                 text=[result["error"]],
-                code=_command("compare", plan, out, "--only", cell.entry.label)
+                code=_command(command, plan, out, "--only", cell.entry.label)
                 if "traceback" in result
                 else "",
             )

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mentor_pyg.dependencies import require
 from mentor_pyg.experiments.plan import Entry, Plan, Space
 from mentor_pyg.experiments.runs import finished_run
 from mentor_pyg.files import read_json, write_json
+from mentor_pyg.interrupts import interruptible
 from mentor_pyg.sampling import mix_seed
 from mentor_pyg.training import Fit, TrainingConfig, train
 
@@ -53,22 +55,25 @@ def search(plan: Plan, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
     Raises:
         MissingPackageError: If Optuna is not installed.
-        ValueError: If the folder holds a search of another plan, or no trial came to an end; after
-            the others have been searched.
+        ValueError: If a model does not go with a dataset, as :meth:`Plan.check` says; if the
+            folder holds a search of another plan, or no trial came to an end, after the others
+            have been searched.
     """
     found, errors = {}, []
-    for name, source in plan.data.items():
-        entries = [e for d, e in plan.cells() if d == name and e.space]
-        data = read_source(source) if entries else None
-        for entry in entries:
-            assert data is not None
-            try:
-                chosen = _Search(plan, entry, name, entry.reads(data), out).run()
-            except ValueError as error:  # The others are still to be searched.
-                errors.append(f"{entry.label} on {name}: {error}")
-                continue
-            if chosen is not None:
-                found[name, entry.label] = chosen
+    searched = [(name, entry) for name, entry in plan.cells() if entry.space]
+    read = lru_cache(maxsize=1)(read_source)  # One dataset is held at a time.
+    for name, entry in searched:  # Before anything is trained, or a study made.
+        plan.check(entry, name, read(plan.data[name]))
+    for name, entry in searched:
+        data = entry.reads(read(plan.data[name]))
+        try:
+            with interruptible(out):
+                chosen = _Search(plan, entry, name, data, out).run()
+        except ValueError as error:  # The others are still to be searched.
+            errors.append(f"{entry.label} on {name}: {error}")
+            continue
+        if chosen is not None:
+            found[name, entry.label] = chosen
     if errors:
         raise ValueError("; ".join(errors))
     return found
@@ -320,7 +325,10 @@ class _Search:
 
 
 def _points(space: Space, most: int, seed: int) -> list[dict[str, Any]]:
-    """Return up to ``most`` different points of a space; none if it has no finite number."""
+    """Return up to ``most`` different points of a space; none if it has no finite number.
+
+    More points than an index can count are as good as no finite number.
+    """
     choices: dict[str, Sequence[Any]] = {}
     for key, choice in space.items():
         if not isinstance(choice, Mapping):
@@ -331,6 +339,8 @@ def _points(space: Space, most: int, seed: int) -> list[dict[str, Any]]:
             return []
     shape = [len(values) for values in choices.values()]
     total = math.prod(shape)
+    if total > sys.maxsize:
+        return []
     drawn = random.Random(seed).sample(range(total), min(most, total))
     places = zip(*np.unravel_index(drawn, shape), strict=True)
     return [

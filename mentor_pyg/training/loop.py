@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -149,28 +150,33 @@ def _fit_once(
 
 
 class _Means:
-    """The mean of every term over an epoch, summed on the device: reading a step stalls a GPU."""
+    """The mean of every term over the steps of an epoch that have it.
+
+    Summed on the device: reading a step stalls a GPU.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.finite: dict[str, Tensor] = {}
-        self.steps = 0
+        self.spoilt: dict[str, Tensor] = {}
+        self.steps: Counter[str] = Counter()
 
     def add(self, terms: Mapping[str, Tensor]) -> None:
         for name, term in terms.items():
             self.sums[name] = self.sums.get(name, 0) + term
-            self.finite[name] = self.finite.get(name, 0) + term.isfinite()
-        self.steps += 1
+            self.spoilt[name] = self.spoilt.get(name, 0) + ~term.isfinite()
+        self.steps.update(terms.keys())
 
     def compute(self, epoch: int, lr: float) -> dict[str, float]:
         # A term that is not finite spoils the parameters, and they all terms after it.
-        worst = min(self.finite, key=lambda name: int(self.finite[name]))
-        if int(self.finite[worst]) < self.steps:
+        worst = max(self.spoilt, key=lambda name: int(self.spoilt[name]))
+        if int(self.spoilt[worst]) > 0:
             raise FloatingPointError(
                 f"the loss term '{worst}' became infinite or NaN in epoch {epoch}; "
                 f"lower the learning rate ({lr:g})"
             )
-        return {f"train/{name}": float(total) / self.steps for name, total in self.sums.items()}
+        return {
+            f"train/{name}": float(total) / self.steps[name] for name, total in self.sums.items()
+        }
 
 
 @torch.no_grad()

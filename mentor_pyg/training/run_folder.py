@@ -109,11 +109,12 @@ class RunFolder:
         return state
 
     def write_table(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Write the terms and metrics of every epoch as CSV."""
+        """Write the terms and metrics of every epoch as CSV; empty where an epoch has none."""
         path = self.logs / "csv" / "metrics.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced_whole(path) as partial, open(partial, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+            names = dict.fromkeys(name for row in rows for name in row)
+            writer = csv.DictWriter(file, list(names), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
 

@@ -98,8 +98,7 @@ def train(
     ready = copy.copy(ready).to(device)  # The caller's is left as it is.
     inputs = model.to(device).prepare(ready)
     _try(model, inputs, ready, config)
-    if test and edge_label_index(data, "test").numel() == 0:
-        raise ValueError("the test split has no interactions; nothing could be reported")
+    _check_splits(model, data, config, test, refit)
     described = describe_run(model, inputs, data, config, source)
     with RunFolder(out, described) as folder, interruptible(folder.path):
         print(f"writing to {folder.path}", flush=True)
@@ -180,6 +179,26 @@ def _fabric(device: torch.device, loggers: Sequence[Logger]) -> Fabric:
     # A run is one process also on a cluster, whose own ways of resuming stay out of it.
     alone = LightningEnvironment()
     return Fabric(accelerator=device.type, devices=devices, plugins=alone, loggers=list(loggers))
+
+
+def _check_splits(
+    model: Model, data: HeteroData, config: TrainingConfig, test: bool, refit: bool
+) -> None:
+    """Raise now and not after the training where test cannot be ranked, or all splits learned."""
+    known = edge_label_index(data, "train")[0]
+    if test and not torch.isin(edge_label_index(data, "test")[0], known).any():
+        raise ValueError(
+            "the test split has no interactions of users with train interactions; nothing could be "
+            "reported"
+        )
+    if refit and isinstance(model, Recommender):
+        try:
+            BATCHES[config.batches](JoinSplits()(data), config.batch_size)
+        except ValueError as error:
+            raise ValueError(
+                f"'refit' trains on the interactions of all splits, where {error}, or do without "
+                f"'refit'"
+            ) from error
 
 
 def _try(model: Model, inputs: Inputs, data: HeteroData, config: TrainingConfig) -> None:

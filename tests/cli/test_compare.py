@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from mentor_pyg import dependencies
 from tests.cli.conftest import Command
 
 pytest.importorskip("optuna")
@@ -82,3 +83,35 @@ def test_refuses(refused: Callable[..., None], plan: Path, tmp_path: Path) -> No
     refused("no file .*absent", "search", "--config", tmp_path / "absent", "--out", out)
     plan.write_text(plan.read_text().replace("variants: {wide: {settings.embedding_dim: 16}}", ""))
     refused("no model of the plan has 'variants'", "ablate", "--config", plan, "--out", out)
+
+
+@pytest.mark.parametrize("package", ["pyarrow", "matplotlib"])
+@pytest.mark.parametrize("name", ["compare", "ablate"])
+def test_what_the_report_needs_is_there_before_training(
+    refused: Callable[..., None],
+    plan: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    package: str,
+) -> None:
+    monkeypatch.setattr(dependencies, "has_package", lambda name: name != package)
+    message = f"A report needs the package '{package}'.* the extra 'experiments'"
+    refused(message, name, "--config", plan, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cell_of_a_variant_without_a_modality_says_where_its_numbers_are(
+    command: Command, refused: Callable[..., None], plan: Path, tmp_path: Path, folder: Path
+) -> None:
+    text = plan.read_text().replace(
+        "wide: {settings.embedding_dim: 16}", "deaf: {without: [textual]}"
+    )
+    plan.write_text(text)
+    out = tmp_path / "out"
+    assert command("ablate", "--config", plan, "--out", out).status == 0
+    assert command("evaluate", out / "cells/tiny/bprmf/seed-0/run").status == 0
+    run = out / "cells" / "tiny" / "bprmf-deaf" / "seed-0" / "run"
+    numbers = rf"or read its numbers in {run.parent / 'cell.json'}: where its plan has 'without'"
+    refused(f"does not say where its data are; give --data, {numbers}", "evaluate", run)
+    refused(f"give these with --data, {numbers}", "evaluate", run, "--data", folder)

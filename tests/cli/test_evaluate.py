@@ -107,6 +107,19 @@ def test_never_overwrites_unless_told_to(
     assert [path.name for path in tmp_path.iterdir()] == ["values.csv"]
 
 
+def test_blanks_between_metrics_are_left_out(command: Command, finished: Path) -> None:
+    args = ("evaluate", finished, "--metrics")
+    assert command(*args, "recall, ndcg").out == command(*args, "recall,ndcg").out != ""
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_refitted_model_has_trained_on_it(
+    split: str, refused: Callable[..., None], finished: Path
+) -> None:
+    message = f"has trained on the interactions of {split} too; evaluate .* {finished}"
+    refused(message, "evaluate", finished / "refit", "--split", split)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

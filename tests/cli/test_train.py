@@ -103,6 +103,18 @@ def test_what_it_prints_is_a_config(config: str, command: Command) -> None:
             r"has no settings \['layers'\]; it has \[.*'layers' may be 'num_layers'",
         ),
         (["--config", "part.yaml"], "'train' does not accept option 'setings"),
+        (["--config", "models.yaml"], r"models.yaml: 'model' needs to be a name \(got \['men"),
+        (["--config", "number.yaml"], r"number.yaml: 'training' needs to be a mapping \(got 3\)"),
+        (["--config", "words.yaml"], r"words.yaml: 'settings' needs to be a mapping \(got \['e"),
+        (["--config", "keys.yaml"], r"LightGCNConfig has no settings \['True', 'foo'\]"),
+        (["--config", "again.yaml"], "again.yaml has 'training' twice .* again in line 3"),
+        *(
+            (
+                ["--config", f"refit-{value}.yaml"],
+                rf"'refit' needs to be true or false \(got {value}",
+            )
+            for value in ("'no way'", "3", "None")
+        ),
         (["--model", "lightgcn", "--settings.layers=3"], r"no settings \['layers'\]; it has \["),
         (["--model", "bprmf", "--settings.num_layers", "3"], r"BPRMFConfig has no settings"),
         (
@@ -122,6 +134,14 @@ def test_refuses_in_one_line_and_leaves_nothing(
     Path("broken.yaml").write_text("model: [\n")
     Path("typo.yaml").write_text("model: lightgcn\nsettings: {layers: 3}\n")
     Path("part.yaml").write_text("model: lightgcn\nsetings: {num_layers: 3}\n")
+    Path("models.yaml").write_text("model: [mentor]\n")
+    Path("number.yaml").write_text("model: bprmf\ntraining: 3\n")
+    Path("words.yaml").write_text("model: bprmf\nsettings: [embedding_dim]\n")
+    Path("keys.yaml").write_text("model: lightgcn\nsettings: {on: 2, foo: 3}\n")
+    Path("again.yaml").write_text("model: bprmf\ntraining: {epochs: 1}\ntraining: {epochs: 2}\n")
+    for value in ("'no way'", "3", "None"):
+        text = f"model: bprmf\nrefit: {value.replace('None', 'null')}\n"
+        Path(f"refit-{value}.yaml").write_text(text)
     data = [] if "--data" in args else ["--data", str(folder)]
     refused(message, "train", *args, *data)
     assert not list(Path().glob("runs/*"))

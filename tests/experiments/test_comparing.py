@@ -13,6 +13,7 @@ from filelock import FileLock
 from mentor_pyg.data import fingerprint
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.evaluation import full_ranking, items_by_popularity, recall_by_item_group
+from mentor_pyg.evaluation.ranking import measured
 from mentor_pyg.experiments import Cell, cells_of, compare, read_plan, search, write_report
 from mentor_pyg.experiments.comparing import STRATA
 from mentor_pyg.experiments.evidence import paired_test
@@ -48,7 +49,16 @@ def test_every_cell_is_trained_once_and_ranked(
     write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = read_plan(write_plan(*GIVEN))
-    cells = compare(plan, out)
+    with_gradient = []
+
+    def spy(scorer: Any, *args: Any, **options: Any) -> Any:
+        with_gradient.append(scorer.scores(torch.arange(2)).requires_grad)
+        return measured(scorer, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"{MODULE}.measured", spy)
+        cells = compare(plan, out)
+    assert with_gradient == [False] * 6
     assert named(cells) == [
         *(("popularity", 3), ("item_knn", 3), ("lightgcn", 3), ("lightgcn-flat", 3)),
         *(("lightgcn", 4), ("lightgcn-flat", 4)),
@@ -164,13 +174,29 @@ def test_recall_by_activity(write_plan: Write, out: Path) -> None:
     assert any(found[4:])
 
 
-def test_any_error_stays_in_its_cell(
-    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "num_layers: 0}",
+            "num_layers: 0}, deaf: {without: [smell]}",
+            "deaf on tiny: 'modalities' ",
+        ),
+        (
+            "num_layers: 0}",
+            "num_layers: 0}, gap: {missing: {share: 0.5, seed: x}}",
+            "gap on tiny: ",
+        ),
+        ("k: [5, 10]", "k: [5, 81]", "popularity on tiny: 'k' needs positive integers up to"),
+    ],
+)
+def test_what_does_not_go_with_the_data_is_said_before_training(
+    write_plan: Write, out: Path, old: str, new: str, message: str
 ) -> None:
-    plan = read_plan(write_plan(*GIVEN, ("popularity: {}", "popularity: {without: [smell]}")))
-    results = {cell.entry.label: cell.result or {} for cell in compare(plan, out)}
-    assert "'modalities' names 'smell', which the data does not" in results["popularity"]["error"]
-    assert "test" in results["lightgcn"]
+    path = write_plan(*GIVEN, (old, new))
+    with pytest.raises(ValueError, match=rf"{path}: (lightgcn-)?{message}"):
+        compare(read_plan(path), out)
+    assert not (out / "cells").exists()
 
 
 def test_a_failed_cell_is_reported_and_tried_again(
@@ -193,13 +219,15 @@ def test_a_failed_cell_is_reported_and_tried_again(
     title, _, failed = markdown.partition("### Failed")
     command = f"mentor-pyg compare --config {plan.path} --out {out}"
     assert command in title and f"{command} --only item_knn" in failed
+    ablation = write_report(plan, out, "ablation")[0].read_text()
+    assert f"{command.replace('compare', 'ablate')} --only item_knn" in ablation
     monkeypatch.undo()
     assert all("error" not in (cell.result or {}) for cell in compare(plan, out))
     assert "Failed" not in write_report(plan, out)[0].read_text()
 
 
 def test_goes_on_with_an_interrupted_cell(
-    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     plan = read_plan(write_plan(*GIVEN))
 
@@ -216,6 +244,7 @@ def test_goes_on_with_an_interrupted_cell(
     monkeypatch.setattr(f"{MODULE}.train", stopped)
     with pytest.raises(KeyboardInterrupt):
         compare(plan, out)
+    assert capsys.readouterr().err == f"stopped; run the same again with --out {out} to go on\n"
     monkeypatch.undo()
     epochs: list[int] = []
 
@@ -285,6 +314,7 @@ def test_report(write_plan: Write, out: Path) -> None:
     assert "**" in row
     assert "Preliminary: fewer than 5 seeds of lightgcn, lightgcn-flat" in markdown
     assert "\n\nMind & heed.\n\n" in markdown and "<p>Mind &amp; heed.</p>" in page
+    assert markdown.startswith("# Comparison\n")
     assert "### Ablation of lightgcn" in markdown and "### Paired tests" in markdown
     users = {
         label: [c.per_user["recall@10"] for c in cells if c.entry.label == label]
@@ -412,6 +442,7 @@ def test_models_without_a_search_are_named(write_plan: Write, out: Path) -> None
     plan = read_plan(write_plan())
     markdown = write_report(plan, out)[0].read_text()
     assert "where it has fewer. The settings of popularity were given." in markdown
+    assert "mentor-pyg search --config" in markdown
 
 
 def test_groups_that_are_empty_keep_their_place(write_plan: Write, out: Path) -> None:
@@ -439,6 +470,8 @@ def test_an_ablation_leaves_the_files_of_the_report(write_plan: Write, out: Path
     before = [path.read_bytes() for path in files]
     markdown = write_report(plan.ablation(), out, "ablation")[0].read_text()
     assert [path.read_bytes() for path in files] == before
+    assert markdown.startswith("# Ablation\n") and "mentor-pyg ablate --config" in markdown
+    assert "mentor-pyg search" not in markdown and "mentor-pyg compare" not in markdown
     assert "ablation-users-tiny.parquet" in markdown and "ablation-tiny-curves.png" in markdown
     found = pd.read_parquet(out / "ablation-users-tiny.parquet")["model"].unique()
     assert set(found) == {"lightgcn", "lightgcn-flat"}

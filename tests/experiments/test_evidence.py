@@ -59,3 +59,20 @@ def test_holm() -> None:
     assert holm([0.03, 0.01, 0.2, 0.02]) == pytest.approx([0.06, 0.04, 0.2, 0.06])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_one_user_is_enough() -> None:
+    found = paired_test([0.5], [0.25])
+    assert (found.difference, found.low, found.high) == (0.25, 0.25, 0.25)
+    assert (found.p, found.effect) == (1, 1)
+
+
+@pytest.mark.parametrize("users", [90, 40_000])
+def test_the_interval_of_few_users_and_of_many(users: int) -> None:
+    rng = np.random.default_rng(3)
+    values = np.array([-0.4, -0.2, 0.0, 0.2, 1.0])
+    difference = rng.choice(values, users, p=[0.1, 0.2, 0.4, 0.2, 0.1])
+    found = paired_test(difference, np.zeros(users))
+    spread = 1.96 * difference.std() / users**0.5  # The normal limit.
+    expected = (difference.mean() - spread, difference.mean() + spread)
+    assert (found.low, found.high) == pytest.approx(expected, abs=spread / 10)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from mentor_pyg.experiments import chosen_settings, read_plan, search
+from mentor_pyg.experiments import chosen_settings, read_plan, search, searching
 from mentor_pyg.training import train
 
 optuna = pytest.importorskip("optuna")
@@ -59,7 +59,7 @@ def test_is_deterministic(write_plan: Write, out: Path, tmp_path: Path) -> None:
 
 
 def test_goes_on_where_it_stopped(
-    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     plan = read_plan(write_plan())
     calls: list[Path] = []
@@ -80,6 +80,7 @@ def test_goes_on_where_it_stopped(
     monkeypatch.setattr(f"{MODULE}.train", stopped)
     with pytest.raises(KeyboardInterrupt):
         search(plan, out)
+    assert capsys.readouterr().err == f"stopped; run the same again with --out {out} to go on\n"
     assert len(trials_of(out, "lightgcn")) == 2
     search(plan, out)
     # The abandoned trial was taken again, in its own folder, with the settings that it had.
@@ -146,9 +147,33 @@ def test_says_so_where_every_trial_failed(
         search(read_plan(write_plan()), out)
 
 
-def test_one_that_cannot_be_searched_does_not_stop_the_others(write_plan: Write, out: Path) -> None:
-    plan = read_plan(write_plan(("  item_knn:", "  item_knn:\n    without: [smell]")))
-    with pytest.raises(ValueError, match=r"item_knn on tiny: .*'smell'"):
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  lightgcn:", "  lightgcn:\n    without: [smell]", "lightgcn on tiny: .*'smell'"),
+        ("k: [5, 10]", "k: [5, 81]", "item_knn on tiny: 'k' needs positive integers up to .* 80"),
+    ],
+)
+def test_what_does_not_go_with_the_data_is_said_before_a_study_is_made(
+    write_plan: Write, out: Path, old: str, new: str, message: str
+) -> None:
+    path = write_plan((old, new))
+    with pytest.raises(ValueError, match=f"{path}: {message}"):
+        search(read_plan(path), out)
+    assert not out.exists()
+
+
+def test_one_that_cannot_be_searched_does_not_stop_the_others(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(model: str, *args: Any, **options: Any) -> Any:
+        if model == "item_knn":
+            raise RuntimeError("too little memory")
+        return train(model, *args, **options)
+
+    monkeypatch.setattr(f"{MODULE}.train", failing)
+    plan = read_plan(write_plan())
+    with pytest.raises(ValueError, match=r"item_knn on tiny: no trial .*too little memory"):
         search(plan, out)
     assert len(trials_of(out, "lightgcn")) == 4
     assert chosen_settings(plan.models["lightgcn"], "tiny", out)
@@ -249,3 +274,10 @@ def test_another_plan_needs_another_folder(
     search(read_plan(write_plan()), out)
     with pytest.raises(ValueError, match=rf"item_knn on tiny: .* with other \['{named}'\]"):
         search(read_plan(write_plan((old, new))), out)
+
+
+def test_more_points_than_can_be_counted_are_proposed() -> None:
+    wide = {"from": 1, "to": 2**16, "scale": "linear"}
+    few, many = ({f"settings.{name}": wide for name in names} for names in ("abc", "abcd"))
+    assert len(searching._points(few, 2, 0)) == 2
+    assert searching._points(many, 2, 0) == []

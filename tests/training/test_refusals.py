@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS
+from mentor_pyg.data import INTERACTS, REV_INTERACTS
 from mentor_pyg.dependencies import UnavailableError
 from mentor_pyg.models import MENTOR, MMSSL, Recommender
-from mentor_pyg.training import TrainingConfig, running
+from mentor_pyg.training import TrainingConfig, running, train
 
 Train = Callable[..., Any]
 
@@ -86,6 +86,15 @@ def empty_validation(data: HeteroData) -> None:
     data[INTERACTS].val_edge_label_index = torch.empty(2, 0, dtype=torch.long)
 
 
+def cold_in_test(data: HeteroData) -> None:
+    store = data[INTERACTS]
+    user = store.test_edge_label_index[0]
+    for name in ("edge_index", "val_edge_label_index"):
+        store[name] = store[name][:, ~torch.isin(store[name][0], user[:5])]
+    store.test_edge_label_index = store.test_edge_label_index[:, torch.isin(user, user[:5])]
+    data[REV_INTERACTS].edge_index = store.edge_index.flip(0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -93,6 +102,7 @@ def empty_validation(data: HeteroData) -> None:
         (without(INTERACTS, "test_edge_label_index"), "has no 'test_edge_label_index'"),
         (without(INTERACTS, "edge_index"), "edge_index is missing"),
         (empty_validation, "no user of the val split"),
+        (cold_in_test, "test split has no interactions of users with train interactions"),
     ],
 )
 def test_refuses_data(
@@ -142,3 +152,22 @@ def test_refuses_folders(whole: Any, run: Train, data: HeteroData, tmp_path: Pat
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(FileExistsError, match=r"holds .'checkpoints'., which this run would"):
         run(data, tmp_path)
+
+
+def test_refuses_a_refit_that_has_no_negatives(tiny_data: HeteroData, tmp_path: Path) -> None:
+    store = tiny_data[INTERACTS]
+    everything = torch.stack([torch.zeros(80, dtype=torch.long), torch.arange(80)])
+    for name in ("edge_index", "val_edge_label_index", "test_edge_label_index"):
+        kept = store[name][:, store[name][0] > 0]
+        part = {"edge_index": slice(60), "val_edge_label_index": slice(60, 70)}.get(
+            name, slice(70, 80)
+        )
+        store[name] = torch.cat([everything[:, part], kept], dim=1)
+    tiny_data[REV_INTERACTS].edge_index = store.edge_index.flip(0)
+    config = TrainingConfig(epochs=1, device="cpu")
+    message = "'refit' .* user 0 has interacted with all .*, or do without 'refit'"
+    with pytest.raises(ValueError, match=message):
+        train("bprmf", tiny_data, tmp_path / "out", config=config, refit=True)
+    assert not (tmp_path / "out").exists()
+    train("bprmf", tiny_data, tmp_path / "out", config=config)
+    train("popularity", tiny_data, tmp_path / "fitted", config=config, refit=True)

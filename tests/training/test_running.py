@@ -1,3 +1,5 @@
+import csv
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -327,3 +329,23 @@ def test_cluster_does_not_interfere(
     for name, value in {"NTASKS": "2", "JOB_NAME": "job", "JOB_ID": "1", "PROCID": "1"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     assert run(data, tmp_path, epochs=1).metrics["best_epoch"] == 1
+
+
+def test_terms_need_not_be_there_in_every_step_and_epoch(
+    run: Train, data: HeteroData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms, calls = BPRMF.terms, itertools.count()
+
+    def some(model: BPRMF, *batch: Any) -> dict[str, torch.Tensor]:
+        found = terms(model, *batch)
+        call = next(calls)  # One before the first step, and three steps an epoch.
+        if call in (3, 8, 9):
+            found["extra"] = model.user_embedding.sum() * 0 + call
+        return found
+
+    monkeypatch.setattr(BPRMF, "terms", some)
+    run(data, tmp_path, "bprmf", epochs=4)
+    with (tmp_path / "logs" / "csv" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["train/extra"] for row in rows] == ["3.0", "", "8.5", ""]
+    assert all(row["train/bpr"] and row["val/recall@10"] for row in rows)

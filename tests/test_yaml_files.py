@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from mentor_pyg.yaml_files import read_yaml
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "file.yaml"
+
+
+def test_reads_what_pyyaml_reads(path: Path) -> None:
+    path.write_text("base: &base {a: 1, b: 2}\nmine:\n  <<: *base\n  b: [é, 1e-3]\n", "utf-8")
+    assert read_yaml(path) == {"base": {"a": 1, "b": 2}, "mine": {"a": 1, "b": ["é", "1e-3"]}}
+    path.write_text("")
+    assert read_yaml(path) is None
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3\n", "x:\n- {b: 1,\n  a: {}, a: {}}\n"])
+def test_refuses_keys_that_are_there_twice(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"^{path} has 'a' twice .* in line 3; leave one"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\xff", b"{[a]: 1}", b"a: !!python/name:os"])
+def test_refuses_what_is_no_yaml(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^{path} is no YAML file: "):
+        read_yaml(path)
