@@ -244,7 +244,7 @@ def test_sorted_edges_beyond_the_nodes_are_refused(
 @pytest.mark.parametrize("layout", [torch.sparse_csr, torch.sparse_csc, torch.sparse_coo])
 def test_sparse_tensors_are_refused(x: tuple[Tensor, Tensor], layout: torch.layout) -> None:
     matrix = torch.eye(SOURCES, TARGETS).to_sparse(layout=layout)
-    with pytest.raises(ValueError, match=r"an EdgeIndex or an Adjacency \(got a torch.sparse"):
+    with pytest.raises(ValueError, match=r"an EdgeIndex or an Adjacency \(got torch.sparse"):
         PlainSum()(x, matrix)
 
 

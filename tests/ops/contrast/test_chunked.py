@@ -337,6 +337,7 @@ def test_ieee_is_ieee_whatever_torch_is_set_to() -> None:
 @pytest.mark.parametrize("temperature", [0.02, 0.2])
 def test_bf16_on_the_cpu(temperature: float) -> None:
     a, b = random_views(40, channels=16)
+    b = b.roll(1, 0)  # Where positives lead, gradients are rounding.
     with Products() as products:
         actual = value_and_grads(chunked(temperature, "bf16"), (a, b))
     assert products.precisions == ["bf16"] * 3
