@@ -7,6 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# How many tests run at a time; 0 runs them in pytest's own process, as a debugger needs.
+WORKERS ?= logical
 # What benchmarks/run.py is to do otherwise than by default.
 BENCH_ARGS ?=
 # Set it to write over the published results rather than beside them.
@@ -22,7 +24,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 # No build isolation: the package is built by the pinned setuptools, and torch-scatter must
 # compile against the torch it will run with.
 INSTALL := $(PIP) install --quiet --no-build-isolation -c constraints.txt
-PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
+PYTEST := $(PY) -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal $(PYTEST_ARGS)
 
 # Directories that hold Python; mypy refuses one that holds none.
 TYPED := mentor_pyg $(patsubst %/,%,$(sort $(dir $(wildcard examples/*.py benchmarks/*.py docs/*.py))))

@@ -3,6 +3,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    # Before torch, and for commands that tests start: workers share the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 import torch
 
 if not torch.cuda.is_available():

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mentor_pyg.cli.tables import original_ids
 from mentor_pyg.cli.trained import data_source, load_run
 from mentor_pyg.files import read_json
 from mentor_pyg.item_tables import find_table
@@ -38,8 +37,10 @@ def run(
     them, titles, descriptions, links and images. An index finds the best items among very many
     without comparing with all of them; its recall is measured.
     """
+    from mentor_pyg.data import ITEM, num_items
     from mentor_pyg.datasets.new_items import read_new_items
     from mentor_pyg.export.folder import check_target, write_export
+    from mentor_pyg.export.raw_ids import as_text
     from mentor_pyg.features.writing import check_same_encoder
 
     check_target(out, force)  # Before what takes long.
@@ -58,7 +59,7 @@ def run(
             raise ValueError(f"{new_items}: {error}") from error
         model = _extended(model, dataset)
     if own is not None:
-        if own.index.isin(_item_ids(dataset)).any():
+        if own.index.isin(as_text(dataset[ITEM].get("raw_id"), num_items(dataset))).any():
             tables.append(own)
         else:
             _leave_out(f"none of its ids, such as {own.index[0]}, is of the data")
@@ -107,13 +108,6 @@ def _read_own_table(source: Path) -> pd.DataFrame | None:
     except ValueError as error:
         _leave_out(str(error))
         return None
-
-
-def _item_ids(data: HeteroData) -> list[str]:
-    """Return the items' original ids as text; their numbers where they have none."""
-    from mentor_pyg.data import ITEM, num_items
-
-    return [str(one) for one in original_ids(data).get(ITEM, range(num_items(data)))]
 
 
 def _leave_out(reason: str) -> None:

@@ -60,6 +60,7 @@ def _known(folder: Path, kind: Kind) -> list[str]:
     """Return the ids of a folder's items: also of new items alone."""
     from mentor_pyg.data import ITEM, num_items
     from mentor_pyg.datasets.sources import read_source
+    from mentor_pyg.export.raw_ids import as_text
 
     table = find_table(folder)
     if table is not None and not any(folder.glob("*.inter*")):
@@ -71,8 +72,7 @@ def _known(folder: Path, kind: Kind) -> list[str]:
             )
         return item_ids(read_table(table), table)
     data = read_source(str(folder))
-    raw_id = data[ITEM].get("raw_id")
-    return [str(one) for one in (range(num_items(data)) if raw_id is None else raw_id)]
+    return as_text(data[ITEM].get("raw_id"), num_items(data))
 
 
 class _Given(NamedTuple):

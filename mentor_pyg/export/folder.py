@@ -24,6 +24,7 @@ from mentor_pyg.environment import describe_environment
 from mentor_pyg.export.item_encoder import check_onnx, write_onnx
 from mentor_pyg.export.item_table import DETAILS
 from mentor_pyg.export.neighbours import ItemNeighbours, item_neighbours
+from mentor_pyg.export.raw_ids import as_text
 from mentor_pyg.export.retrieval import IndexKind, ItemIndex, index_recall
 from mentor_pyg.export.tables import EmbeddingTables, ranked_representations
 from mentor_pyg.export.views import ScoreParts, score_parts
@@ -131,8 +132,8 @@ def write_export(
     }
     with _replaced_folder(out) as folder:
         tables.save(folder / _TABLES)
-        user_id = _ids(tables.user_raw_id, tables.num_users)
-        item_id = _ids(tables.item_raw_id, tables.num_items)
+        user_id = _unique(as_text(tables.user_raw_id, tables.num_users))
+        item_id = _unique(as_text(tables.item_raw_id, tables.num_items))
         pd.DataFrame({"id": user_id}).to_parquet(folder / _USERS)
         details = _details(items, item_id)
         details.to_parquet(folder / _ITEMS)
@@ -216,8 +217,7 @@ def _replaced_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _ids(raw_id: Any, count: int) -> list[str]:
-    ids = [str(one) for one in (range(count) if raw_id is None else raw_id)]
+def _unique(ids: list[str]) -> list[str]:
     if (again := pd.Series(ids).duplicated()).any():
         one = ids[int(again.to_numpy().argmax())]
         raise ValueError(f"original ids need to be different (got {one!r} more than once)")

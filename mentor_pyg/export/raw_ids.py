@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["RawIds", "from_bytes", "listed", "to_bytes"]
+__all__ = ["RawIds", "as_text", "from_bytes", "listed", "to_bytes"]
 
 RawIds: TypeAlias = Sequence[str | int | float]
 
@@ -17,6 +17,12 @@ def listed(raw_id: Any) -> RawIds | None:
     if raw_id is None:
         return None
     return list(raw_id) if isinstance(raw_id, list | tuple) else raw_id.tolist()
+
+
+def as_text(raw_id: Any, count: int) -> list[str]:
+    """Return original ids as text; the numbers of all ``count`` where there are none."""
+    ids = listed(raw_id)
+    return [str(one) for one in (range(count) if ids is None else ids)]
 
 
 def to_bytes(ids: RawIds) -> Tensor:

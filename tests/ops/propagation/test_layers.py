@@ -48,7 +48,7 @@ def reference(adjacency: Adjacency, x: Tensor, noise: list[Noise | None]) -> Ten
         (symmetric, (3, 16), False),
         (symmetric, (0, 5), False),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, tuple) else None,
 )
 def test_values_and_gradients_are_those_of_dense_layers(
     backend: str, graph: type, shape: tuple[int, ...], noisy: bool
