@@ -44,10 +44,11 @@ __all__ = [
 ]
 
 _HOMES = ("data", "datasets", "evaluation", "export", "graph", "losses", "models", "nn", "ops")
+_PARTS = (*_HOMES, "sampling", "training", "transforms")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
+    if name in _PARTS:
         return importlib.import_module(f"{__name__}.{name}")
     for home in _HOMES if name in __all__ else ():
         module = importlib.import_module(f"{__name__}.{home}")
@@ -57,4 +58,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_HOMES})
+    return sorted({*globals(), *__all__, *_PARTS})

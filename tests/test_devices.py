@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mentor_pyg.devices import resolve_device
+from mentor_pyg.devices import float32_products, resolve_device
 
 
 def test_cuda_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +19,37 @@ def test_several_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("cuda:1") == torch.device("cuda", 1)
     assert resolve_device("auto") == torch.device("cuda", 0)
     assert resolve_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("before", ["none", "ieee", "tf32"])
+@pytest.mark.parametrize("precision", ["ieee", "tf32"])
+def test_puts_the_setting_of_torch_back(device: str, before: str, precision: str) -> None:
+    products = {"cpu": torch.backends.mkldnn, "cuda": torch.backends.cuda}[device].matmul
+    initial = products.fp32_precision
+    products.fp32_precision = before
+    # Where nothing is set, torch rounds nothing.
+    wanted = {"ieee": ("ieee", "none"), "tf32": ("tf32",)}[precision]
+    try:
+        with float32_products(device, precision):
+            assert products.fp32_precision in wanted
+        assert products.fp32_precision == before
+        with pytest.raises(KeyError), float32_products(device, precision):
+            raise KeyError
+        assert products.fp32_precision == before
+    finally:
+        products.fp32_precision = initial
+
+
+def test_what_is_inherited_stays_inherited() -> None:
+    products = torch.backends.mkldnn.matmul
+    initial = torch.backends.fp32_precision
+    try:
+        torch.backends.fp32_precision = "tf32"
+        with float32_products("cpu"):
+            assert products.fp32_precision == "ieee"
+        assert products.fp32_precision == "tf32"
+        torch.backends.fp32_precision = "ieee"
+        assert products.fp32_precision == "ieee"
+    finally:
+        torch.backends.fp32_precision = initial

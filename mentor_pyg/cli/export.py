@@ -38,9 +38,9 @@ def run(
     without comparing with all of them; its recall is measured.
     """
     from mentor_pyg.data import ITEM, num_items
+    from mentor_pyg.data.raw_ids import as_text
     from mentor_pyg.datasets.new_items import read_new_items
     from mentor_pyg.export.folder import check_target, write_export
-    from mentor_pyg.export.raw_ids import as_text
     from mentor_pyg.features.writing import check_same_encoder
 
     check_target(out, force)  # Before what takes long.

@@ -59,8 +59,8 @@ def run(
 def _known(folder: Path, kind: Kind) -> list[str]:
     """Return the ids of a folder's items: also of new items alone."""
     from mentor_pyg.data import ITEM, num_items
+    from mentor_pyg.data.raw_ids import as_text
     from mentor_pyg.datasets.sources import read_source
-    from mentor_pyg.export.raw_ids import as_text
 
     table = find_table(folder)
     if table is not None and not any(folder.glob("*.inter*")):

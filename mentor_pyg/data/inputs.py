@@ -12,13 +12,14 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data.schema import (
-    INTERACTS,
     ITEM,
+    edge_label_index,
     feature_key,
     num_items,
     num_users,
     presence_key,
 )
+from mentor_pyg.devices import check_is_device
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.typing import Modality
 
@@ -64,7 +65,7 @@ class Inputs:
         return cls(
             num_users(data),
             num_items(data),
-            data[INTERACTS].edge_index,
+            edge_label_index(data, "train"),
             {m: data[ITEM][feature_key(m)] for m in names},
             {m: mask for m, mask in masks.items() if mask is not None},
             graphs or {},
@@ -80,7 +81,13 @@ class Inputs:
         return dataclasses.replace(self, graphs={**self.graphs, **graphs})
 
     def to(self, device: torch.device | str) -> Inputs:
-        """Return the same inputs on ``device``."""
+        """Return the same inputs on ``device``.
+
+        Raises:
+            TypeError: If it is no device: ids stay integers, and what is computed in another type
+                is under autocast.
+        """
+        check_is_device(device)
         return dataclasses.replace(
             self,
             interactions=self.interactions.to(device),

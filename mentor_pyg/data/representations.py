@@ -39,7 +39,7 @@ class Scorer(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Representations:
     """User and item representations, one tensor per view and side; a :class:`Scorer`.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from mentor_pyg.graph.edges import plain
 from mentor_pyg.typing import EdgeType, Modality, Split, View
 
 __all__ = [
@@ -156,6 +157,8 @@ def presence(data: HeteroData, modality: Modality) -> Tensor:
 def edge_label_index(data: HeteroData, split: Split) -> Tensor:
     """Return the interactions of a split, ``[2, num_interactions]`` of (user, item).
 
+    They are a plain tensor where ``data`` has a PyG ``EdgeIndex``.
+
     Raises:
         ValueError: If ``split`` is unknown or ``data`` does not hold it.
     """
@@ -168,7 +171,7 @@ def edge_label_index(data: HeteroData, split: Split) -> Tensor:
             f"data['user', 'interacts', 'item'] has no '{key}'; add the {split} interactions "
             f"there, or split them off with mentor_pyg.transforms.RandomInteractionSplit"
         )
-    return index
+    return plain(index)
 
 
 def resolve_modality_weights(

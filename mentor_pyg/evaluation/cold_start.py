@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -19,6 +20,10 @@ from mentor_pyg.data import (
 from mentor_pyg.data.schema import drop_item_graphs
 
 __all__ = ["AmongItems", "hold_out_items"]
+
+
+_INDICES = ("edge_index", "val_edge_label_index", "test_edge_label_index")
+"""For PyG, what has as many columns as there are train interactions is an attribute of these."""
 
 
 class AmongItems:
@@ -103,8 +108,9 @@ def _reordered(data: HeteroData, splits: dict[str, Tensor], cold: Tensor) -> Het
     found = _with_items(data, order)
     store = found[INTERACTS]
     kept = is_warm[splits["train"][1]].nonzero().flatten()
-    for name in store.edge_attrs():
-        store[name] = moved["train"][:, kept] if name == "edge_index" else store[name][kept]
+    for name in set(store.edge_attrs()).difference(_INDICES):
+        store[name] = store[name][kept]
+    store.edge_index = moved["train"][:, kept]
     for split, cold_ones in (("val", of_cold[:, ~is_test]), ("test", of_cold[:, is_test])):
         index = torch.cat([moved[split][:, moved[split][1] < first_cold], cold_ones], dim=1)
         store[f"{split}_edge_label_index"] = index[:, _by_user(index)]
@@ -120,7 +126,7 @@ def _by_user(index: Tensor) -> Tensor:
 
 def _first_items(data: HeteroData, count: int) -> HeteroData:
     """Return the dataset of the first items alone."""
-    found = _with_items(data, torch.arange(count, device=data[INTERACTS].edge_index.device))
+    found = _with_items(data, torch.arange(count, device=edge_label_index(data, "train").device))
     for split in ("val", "test"):
         index = edge_label_index(data, split)
         found[INTERACTS][f"{split}_edge_label_index"] = index[:, index[1] < count]
@@ -135,7 +141,9 @@ def _with_items(data: HeteroData, order: Tensor) -> HeteroData:
     for name, value in data[ITEM].items():
         if isinstance(value, Tensor) and value.dim() and len(value) == count:
             found[ITEM][name] = value[order]
-        elif isinstance(value, list) and len(value) == count:
+        elif isinstance(value, np.ndarray) and value.ndim and len(value) == count:
+            found[ITEM][name] = value[order.numpy(force=True)]
+        elif isinstance(value, list | tuple) and len(value) == count:
             found[ITEM][name] = [value[place] for place in order.tolist()]
     found[ITEM].num_nodes = order.numel()
     return found

@@ -19,12 +19,12 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import fingerprint, modalities
+from mentor_pyg.data.raw_ids import as_text
 from mentor_pyg.dependencies import require
 from mentor_pyg.environment import describe_environment
 from mentor_pyg.export.item_encoder import check_onnx, write_onnx
 from mentor_pyg.export.item_table import DETAILS
 from mentor_pyg.export.neighbours import ItemNeighbours, item_neighbours
-from mentor_pyg.export.raw_ids import as_text
 from mentor_pyg.export.retrieval import IndexKind, ItemIndex, index_recall
 from mentor_pyg.export.tables import EmbeddingTables, ranked_representations
 from mentor_pyg.export.views import ScoreParts, score_parts

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import FUSED, ITEM, USER, Representations
-from mentor_pyg.export.raw_ids import RawIds, from_bytes, listed, to_bytes
+from mentor_pyg.data.raw_ids import RawIds, from_bytes, listed, to_bytes
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.models import Model, Recommender
 from mentor_pyg.ops import recommend_items, seen_items, user_ids

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric import EdgeIndex
 
+from mentor_pyg.devices import check_is_device
 from mentor_pyg.graph.edges import (
     are_symmetric,
     as_ids,
@@ -34,9 +35,9 @@ class Adjacency:
     r"""The weighted adjacency :math:`\mathbf{A}` of a graph, ready for propagation.
 
     :math:`\mathbf{A}_{t,s}` is the weight of the edge from source :math:`s` to target :math:`t`,
-    so that ``A @ x`` sums over every node's incoming edges, as message passing does. Edges are
-    sorted by target, and the transpose that the backward pass needs is kept (the matrix itself,
-    where it is symmetric). Targets without edges give zero rows.
+    so that ``propagate(A, x)`` sums over every node's incoming edges, as message passing does.
+    Edges are sorted by target, and the transpose that the backward pass needs is kept (the matrix
+    itself, where it is symmetric). Targets without edges give zero rows.
 
     Weights are constants unless they require a gradient, as learned graphs' and gates' do; then
     products are differentiated in them too. :meth:`with_weight` puts new ones on edges that stay.
@@ -253,7 +254,12 @@ class Adjacency:
         return transposed
 
     def to(self, device: torch.device | str) -> Adjacency:
-        """Return the same matrix on ``device``."""
+        """Return the same matrix on ``device``.
+
+        Raises:
+            TypeError: If it is no device; :meth:`with_weight` takes weights of another type.
+        """
+        check_is_device(device)
         return Adjacency(
             self.rowptr.to(device),
             self.col.to(device),

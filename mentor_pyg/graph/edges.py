@@ -6,7 +6,7 @@ import operator
 
 import torch
 from torch import Tensor
-from torch_geometric import EdgeIndex
+from torch_geometric import EdgeIndex, Index
 
 __all__ = [
     "are_symmetric",
@@ -16,6 +16,7 @@ __all__ = [
     "check_layout",
     "node_counts",
     "offsets",
+    "plain",
 ]
 
 
@@ -25,14 +26,21 @@ def node_counts(num_nodes: int | tuple[int, int]) -> tuple[int, int]:
     return operator.index(sources), operator.index(targets)
 
 
+def plain(ids: Tensor) -> Tensor:
+    """Return ids as a plain tensor, where they are PyG's ``Index`` or ``EdgeIndex``.
+
+    These hold no values of their own, so a kernel that asks for their address gets none.
+    """
+    return ids.as_tensor() if isinstance(ids, EdgeIndex | Index) else ids
+
+
 def as_ids(edge_index: Tensor, num_sources: int, num_targets: int) -> Tensor:
     """Return checked edges as a plain tensor in 64 bits ``[2, num_edges]``.
 
     Raises:
         ValueError: If they are no integers of that shape, or an id is that of no node.
     """
-    if isinstance(edge_index, EdgeIndex):
-        edge_index = edge_index.as_tensor()
+    edge_index = plain(edge_index)
     is_real = edge_index.is_floating_point() or edge_index.is_complex()
     is_integer = not is_real and edge_index.dtype != torch.bool
     if edge_index.dim() != 2 or edge_index.size(0) != 2 or not is_integer:

@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["ItemLists"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ItemLists:
     """Interactions grouped by user, for looking up the items of a block of users.
 

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mentor_pyg.devices import float32_products
+
 __all__ = ["knn_graph", "with_self_neighbours"]
 
 _BLOCK_ELEMENTS = 2**24
@@ -23,9 +25,10 @@ def knn_graph(
 ) -> tuple[Tensor, Tensor]:
     """Connect every item to its ``k`` most similar items by cosine similarity.
 
-    The search is exact and never holds more than ``chunk_size`` rows of the similarity matrix.
-    Of equally similar items the one with the lower index comes first, up to rounding. Lengths of
-    rows do not matter, however extreme; rows of zeros are similar to nothing.
+    The search is exact, also under autocast and whatever torch rounds products to, and never holds
+    more than ``chunk_size`` rows of the similarity matrix. Of equally similar items the one with
+    the lower index comes first, up to rounding. Lengths of rows do not matter, however extreme;
+    rows of zeros are similar to nothing.
 
     Args:
         x: Item features ``[num_items, channels]``.
@@ -76,16 +79,17 @@ def knn_graph(
             "'x' needs finite features (got NaN or infinite ones); leave out items without "
             "features with 'present'"
         )
-    x = F.normalize(_scaled(x))
     chunk_size = chunk_size or max(1, _BLOCK_ELEMENTS // nodes.numel())
     neighbours, similarities = [], []
-    for start in range(0, nodes.numel(), chunk_size):
-        similarity = x[start : start + chunk_size] @ x.t()  # [chunk, num_present]
-        if not loop:
-            similarity.diagonal(offset=start).fill_(-torch.inf)
-        value, neighbour = _top(similarity, k)
-        neighbours.append(neighbour)
-        similarities.append(value)
+    with torch.autocast(x.device.type, enabled=False), float32_products(x.device.type):
+        x = F.normalize(_scaled(x))
+        for start in range(0, nodes.numel(), chunk_size):
+            similarity = x[start : start + chunk_size] @ x.t()  # [chunk, num_present]
+            if not loop:
+                similarity.diagonal(offset=start).fill_(-torch.inf)
+            value, neighbour = _top(similarity, k)
+            neighbours.append(neighbour)
+            similarities.append(value)
     neighbour = nodes[torch.cat(neighbours).flatten()]
     edge_index = torch.stack([neighbour, nodes.repeat_interleave(k)])
     return edge_index, torch.cat(similarities).flatten()

@@ -1,5 +1,6 @@
 """One minus the cosine similarity."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,7 +19,8 @@ def cosine_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) 
 
     Returns:
         The mean over the rows that count, a scalar between 0 and 2; 0 where none does. A zero row
-        counts as 1 and has no gradient, which would be one divided by nothing.
+        counts as 1 and has no gradient, which would be one divided by nothing. It is computed in
+        float32 at least, under autocast too.
 
     Raises:
         ValueError: If the shapes differ.
@@ -28,6 +30,8 @@ def cosine_loss(prediction: Tensor, target: Tensor, mask: Tensor | None = None) 
             f"'prediction' and 'target' need one shape [N, d] "
             f"(got {list(prediction.shape)} and {list(target.shape)})"
         )
+    dtype = torch.promote_types(torch.promote_types(prediction.dtype, target.dtype), torch.float32)
+    prediction, target = prediction.to(dtype), target.to(dtype)
     held = (nonzero_rows(prediction) & nonzero_rows(target)).squeeze(-1)
     cosine = F.cosine_similarity(prediction, target, dim=-1).masked_fill(~held, 0.0)
     if mask is None:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
+from mentor_pyg.graph.edges import plain
 from mentor_pyg.ops import unit_rows
 from mentor_pyg.ops.contrast import CONTRAST_BACKENDS
 from mentor_pyg.typing import Precision
@@ -92,20 +93,20 @@ def softmax_loss(
         True
     """
     _check_rows(query, table)
-    _check_ids("target", target, table)
+    target = _checked_ids("target", target, table)
     if row is None and len(target) != len(query):
         raise ValueError(
             f"'target' needs one row for each of the {len(query)} queries (got {len(target)}); "
             f"'row' names the query of every target where there are others"
         )
     if row is not None:
-        _check_ids("row", row, query)
+        row = _checked_ids("row", row, query)
         if row.shape != target.shape:
             raise ValueError(
                 f"'row' needs the query of each of the {len(target)} targets (got {len(row)})"
             )
     if left_out is not None:
-        _check_ids("left_out", left_out, table)
+        left_out = _checked_ids("left_out", left_out, table)
         if len(left_out) != len(query) or len(table) < 2:
             raise ValueError(
                 f"'left_out' needs one of several rows for each of the {len(query)} queries "
@@ -162,7 +163,9 @@ def _check_rows(query: Tensor, table: Tensor) -> None:
         )
 
 
-def _check_ids(name: str, ids: Tensor, rows: Tensor) -> None:
+def _checked_ids(name: str, ids: Tensor, rows: Tensor) -> Tensor:
+    """Return ids as a plain tensor, or raise unless all are those of rows."""
+    ids = plain(ids)
     if ids.dim() != 1 or ids.dtype != torch.long or len(ids) == 0:
         raise ValueError(
             f"'{name}' needs int64 ids of shape [P], one at least "
@@ -172,12 +175,13 @@ def _check_ids(name: str, ids: Tensor, rows: Tensor) -> None:
         raise ValueError(f"'{name}' needs to be on {rows.device} (got {ids.device})")
     # Elsewhere a look would wait for the device, which refuses them itself.
     if ids.device.type != "cpu" or torch.compiler.is_compiling():
-        return
+        return ids
     low, high = (int(bound) for bound in ids.aminmax())
     if low < 0 or high >= len(rows):
         raise ValueError(
             f"'{name}' needs ids from 0 to {len(rows) - 1} (got {low if low < 0 else high})"
         )
+    return ids
 
 
 def _checked_temperature(temperature: float | Tensor) -> float | Tensor:

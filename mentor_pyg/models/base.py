@@ -14,7 +14,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastOne
-from mentor_pyg.data import INTERACTS, Batch, Inputs, Representations, Scorer, Sizes
+from mentor_pyg.data import Batch, Inputs, Representations, Scorer, Sizes, edge_label_index
 from mentor_pyg.graph import Adjacency, interaction_adjacency
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.model import Model
@@ -137,7 +137,9 @@ class Recommender(Model):
     @final
     def interaction_graph(self, data: HeteroData) -> Adjacency:
         """Return the normalised graph of the interactions, users before items, for ``graphs``."""
-        return interaction_adjacency(data[INTERACTS].edge_index, self.num_users, self.num_items)
+        return interaction_adjacency(
+            edge_label_index(data, "train"), self.num_users, self.num_items
+        )
 
     @classmethod
     def ranks_by_rows(cls) -> bool:
@@ -145,6 +147,17 @@ class Recommender(Model):
         return cls.scorer is Recommender.scorer
 
     # ---- for everybody ------------------------------------------------------------------------
+
+    def forward(
+        self,
+        data: HeteroData | Inputs,
+        user: Tensor,
+        pos_item: Tensor,
+        neg_item: Tensor,
+        draws: Draws | None = None,
+    ) -> dict[str, Tensor]:
+        """Return what :meth:`loss` does, for what wraps a module, as DistributedDataParallel."""
+        return self.loss(data, user, pos_item, neg_item, draws)
 
     @final
     def encode(self, data: HeteroData | Inputs) -> Representations:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, ID, Batch, Inputs, Representations, Sizes, edge_label_index
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.embeddings import EmbeddingRecommender
@@ -43,7 +43,7 @@ class BehaviourRecommender(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions, and their block from items to users."""
-        edge_index = data[INTERACTS].edge_index
+        edge_index = edge_label_index(data, "train")
         users, items = self.num_users, self.num_items
         return {
             "interaction": self.interaction_graph(data),

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import Sizes, fingerprint
-from mentor_pyg.models.model import Model
+from mentor_pyg.models.model import Model, fits_shape
 from mentor_pyg.models.registry import MODELS, class_path
 from mentor_pyg.tensor_files import save_tensors
 from mentor_pyg.version import __version__
@@ -104,19 +104,15 @@ def _fill(model: Model, state: dict[str, Tensor], path: Path) -> None:
     expected = model.state_shapes()
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     names = found.keys() | expected.keys()
-    if differing := [n for n in names if not _is(found.get(n), expected.get(n))]:
+    if differing := [n for n in names if not fits_shape(found.get(n), expected.get(n))]:
         raise ValueError(
             f"{path} holds other parameters than its model has, {sorted(differing)}; the class "
             f"{class_path(type(model))} has changed since it was written"
         )
+    dtypes = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
+    if len(dtypes) == 1:
+        model.to(dtypes.pop())
     model.load_state_dict(state)
-
-
-def _is(found: tuple[int, ...] | None, expected: tuple[int | None, ...] | None) -> bool:
-    """Return whether a shape is as expected, where ``None`` stands for any length."""
-    if found is None or expected is None or len(found) != len(expected):
-        return False
-    return all(want in (None, got) for got, want in zip(found, expected, strict=True))
 
 
 def _check_data(model: Model, data: HeteroData, checksum: str, path: Path) -> None:

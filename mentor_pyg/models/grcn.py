@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, ID, Batch, Inputs, Representations, Sizes, edge_label_index
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.graph.interactions import joint_edges
 from mentor_pyg.models.base import FeatureConfig
@@ -112,7 +112,7 @@ class GRCN(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions in both directions, and from items to users alone."""
-        edge_index = data[INTERACTS].edge_index
+        edge_index = edge_label_index(data, "train")
         users, items = self.num_users, self.num_items
         joint = joint_edges(edge_index, users)
         return {

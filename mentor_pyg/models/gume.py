@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
-from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes, edge_label_index
 from mentor_pyg.graph import Adjacency, common_edges, interaction_adjacency
 from mentor_pyg.losses import gaussian_alignment_loss, info_nce, moments
 from mentor_pyg.models.base import GraphFeatureConfig
@@ -144,7 +144,7 @@ class GUME(PurifiedRecommender):
         users, items = self.num_users, self.num_items
         similar = {m: similarity_adjacency(data, m) for m in self.sizes.channels}
         common = common_edges([*similar.values()])
-        joint = interaction_adjacency(data[INTERACTS].edge_index, users, items, common)
+        joint = interaction_adjacency(edge_label_index(data, "train"), users, items, common)
         end = int(joint.rowptr[users])
         of_users = (joint.rowptr[: users + 1], joint.col[:end] - users, joint.weight[:end])
         return {

@@ -11,7 +11,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Share
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, ID, Batch, Inputs, Representations, Sizes, edge_label_index
 from mentor_pyg.graph import Adjacency, knn_graph
 from mentor_pyg.graph.interactions import joint_edges
 from mentor_pyg.models.base import GraphFeatureConfig
@@ -124,7 +124,7 @@ class LATTICE(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions with loops, and every modality's graph of raw features."""
-        edge_index = joint_edges(data[INTERACTS].edge_index, self.num_users)
+        edge_index = joint_edges(edge_label_index(data, "train"), self.num_users)
         nodes = self.num_users + self.num_items
         loops = torch.arange(nodes, device=edge_index.device).expand(2, -1)
         joint = torch.cat([edge_index, loops], dim=1)

@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn.inits import reset
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero
-from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes, edge_label_index
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.graph.interactions import joint_edges
 from mentor_pyg.models.base import FeatureConfig
@@ -165,7 +165,7 @@ class MMGCN(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions, in both directions, as averages over neighbours."""
-        joint = joint_edges(data[INTERACTS].edge_index, self.num_users)
+        joint = joint_edges(edge_label_index(data, "train"), self.num_users)
         nodes = self.num_users + self.num_items
         return {"interaction": Adjacency.normalized(joint, num_nodes=nodes, by="rows")}
 

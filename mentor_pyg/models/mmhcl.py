@@ -13,7 +13,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.transforms import BaseTransform
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
-from mentor_pyg.data import FUSED, ID, INTERACTS, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, ID, Batch, Inputs, Representations, Sizes, edge_label_index
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import GraphFeatureConfig
@@ -141,7 +141,7 @@ class MMHCL(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions, and users and items beside their hyperedges."""
-        edge_index = data[INTERACTS].edge_index
+        edge_index = edge_label_index(data, "train")
         users, items = self.num_users, self.num_items
         return {
             "interaction": self.interaction_graph(data),

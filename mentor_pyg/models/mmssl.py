@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive, Share
-from mentor_pyg.data import FUSED, INTERACTS, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes, edge_label_index
 from mentor_pyg.graph import Adjacency, ItemLists
 from mentor_pyg.losses import info_nce
 from mentor_pyg.models.base import FeatureConfig
@@ -173,7 +173,7 @@ class MMSSL(EmbeddingRecommender):
 
     def graphs(self, data: HeteroData) -> dict[str, Adjacency]:
         """Return the interactions from items to users and from users to items."""
-        user, item = self.both_ways(data[INTERACTS].edge_index)
+        user, item = self.both_ways(edge_label_index(data, "train"))
         return {"user": user, "item": item}
 
     def both_ways(self, edge_index: Tensor) -> tuple[Adjacency, Adjacency]:
@@ -265,6 +265,8 @@ class MMSSL(EmbeddingRecommender):
         views, ratio = {}, self.config.drop_ratio
         for modality, projection in self.projections.items():
             x = projection(inputs.features[modality])
+            # Squares of it are added up, for which float16, under autocast, has no room.
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
             if modality in inputs.present:
                 x = x * inputs.present[modality].unsqueeze(-1)
             if draws is not None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import knn_edge_type, num_items
+from mentor_pyg.data import knn_edge_type, num_items, presence
 from mentor_pyg.data.schema import is_recorded
 from mentor_pyg.graph import Adjacency, normalize_similarity, with_self_neighbours
 from mentor_pyg.models.model import Model
@@ -35,9 +35,9 @@ def item_edges(data: HeteroData, kind: EdgeType) -> tuple[Tensor, Tensor]:
 def similar_items(data: HeteroData, modality: Modality) -> tuple[Tensor, Tensor]:
     """Return the edges from neighbour to item and the similarities of a modality's item graph.
 
-    Every item is its own first neighbour, in the place of the least similar one; those that lack
-    the modality have none. A graph of one's own is taken with the neighbours and similarities that
-    it has, see :func:`item_edges`.
+    Every item is its own first neighbour, in the place of the least similar one or, where there are
+    no more than ``k`` items, beside all others; those that lack the modality have none. A graph of
+    one's own is taken with the neighbours and similarities that it has, see :func:`item_edges`.
 
     Args:
         data: The dataset with its item graphs, see :class:`~mentor_pyg.transforms.ItemKNNGraph`.
@@ -46,7 +46,11 @@ def similar_items(data: HeteroData, modality: Modality) -> tuple[Tensor, Tensor]
     kind = knn_edge_type(modality)
     edge_index, similarity = item_edges(data, kind)
     if is_recorded(data, kind):
-        edge_index, similarity = with_self_neighbours(edge_index, similarity)
+        present = presence(data, modality).nonzero().flatten()
+        if present.numel() > data[kind].k:
+            return with_self_neighbours(edge_index, similarity)
+        edge_index = torch.cat([edge_index, present.expand(2, -1)], dim=1)
+        similarity = torch.cat([similarity, similarity.new_ones(present.numel())])
     return edge_index, similarity
 
 

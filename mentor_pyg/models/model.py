@@ -19,7 +19,7 @@ from mentor_pyg.ops import recommend_items, seen_items
 from mentor_pyg.transforms import FillMissing
 from mentor_pyg.typing import Split
 
-__all__ = ["Model"]
+__all__ = ["Model", "fits_shape"]
 
 
 class Model(nn.Module, ABC):
@@ -207,3 +207,10 @@ class Model(nn.Module, ABC):
                 f"'{name}' has features of the widths {dict(got.channels)}, but the model was "
                 f"built for {dict(self.sizes.channels)}; {mend}"
             )
+
+
+def fits_shape(found: tuple[int, ...] | None, expected: tuple[int | None, ...] | None) -> bool:
+    """Return whether a shape is as :meth:`Model.state_shapes` says; ``None`` is no such tensor."""
+    if found is None or expected is None or len(found) != len(expected):
+        return False
+    return all(want in (None, got) for got, want in zip(found, expected, strict=True))

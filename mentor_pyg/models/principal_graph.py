@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, Inputs
+from mentor_pyg.data import Inputs, edge_label_index
 from mentor_pyg.dependencies import require
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.fitted.sparse import interaction_matrix
@@ -60,7 +60,7 @@ def principal_adjacency(
         found.append((user + start, item + users, product[user, item]))
     user, item, weight = (np.concatenate(part) for part in zip(*found, strict=True))
     edges = np.stack([np.concatenate([user, item]), np.concatenate([item, user])])
-    device = data[INTERACTS].edge_index.device
+    device = edge_label_index(data, "train").device
     return Adjacency.from_edge_index(
         torch.from_numpy(edges).to(device),
         torch.from_numpy(np.tile(weight, 2).astype(np.float32)).to(device),

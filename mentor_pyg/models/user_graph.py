@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, Inputs
+from mentor_pyg.data import Inputs, edge_label_index
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.fitted.sparse import interaction_matrix, top_products
 from mentor_pyg.ops import propagate
@@ -33,7 +33,7 @@ def co_occurrence(data: HeteroData, k: int) -> Adjacency:
     """
     matrix = interaction_matrix(Inputs.from_data(data))
     found = top_products(matrix, matrix.T.tocsr(), k).tocoo()
-    device, users = data[INTERACTS].edge_index.device, matrix.shape[0]
+    device, users = edge_label_index(data, "train").device, matrix.shape[0]
     edge_index = np.stack([found.col, found.row]).astype(np.int64)
     weight = torch.from_numpy(found.data.astype(np.float32)).to(device)
     return Adjacency.from_edge_index(

@@ -92,9 +92,10 @@ class RelationCritic(nn.Module):
             or zero where a row is, which then has no gradient.
         """
         of_seen = edge_dots(seen, user, item, self.backend)
-        product = user @ (item.t() @ self.item_weight)
+        with _full_precision(user):
+            product = user @ (item.t() @ self.item_weight)
+            total = (user @ (item.t() @ item) * user).sum(dim=1, keepdim=True)
         product = product - self.gathered(seen.with_weight(of_seen), self.item_weight)
-        total = (user @ (item.t() @ item) * user).sum(dim=1, keepdim=True)
         squares = total - self.gathered(seen.with_weight(of_seen.square()))
         # What is left of a difference of two equal numbers is their rounding.
         exists = squares > 1e-6 * total
@@ -114,13 +115,14 @@ class RelationCritic(nn.Module):
             product: The first layer's products with the rows ``[rows, hidden_dim]``.
             keep: Which entries are kept after the two layers, bool ``[rows, width]`` each.
         """
-        z = product + self.bias
-        for layer, (kept, ratio) in enumerate(zip(keep, self.drop_ratios, strict=True)):
-            z = F.leaky_relu(z if layer == 0 else self.hidden(z))
-            variance, mean = torch.var_mean(z, dim=0, correction=0)
-            z = (z - mean) / (variance + 1e-5).sqrt() * self.scales[layer] + self.shifts[layer]
-            z = z * kept / (1 - ratio)
-        return 100 * self.output(z).sigmoid().squeeze(1)
+        with _full_precision(product):
+            z = product + self.bias
+            for layer, (kept, ratio) in enumerate(zip(keep, self.drop_ratios, strict=True)):
+                z = F.leaky_relu(z if layer == 0 else self.hidden(z))
+                variance, mean = torch.var_mean(z, dim=0, correction=0)
+                z = (z - mean) / (variance + 1e-5).sqrt()
+                z = (z * self.scales[layer] + self.shifts[layer]) * kept / (1 - ratio)
+            return 100 * self.output(z).sigmoid().squeeze(1)
 
     def gradient_penalty(self, product: Tensor, keep: Sequence[Tensor]) -> Tensor:
         r"""Return the mean of :math:`(\lVert \partial D / \partial \mathbf{r} \rVert - 1)^2`.
@@ -129,15 +131,21 @@ class RelationCritic(nn.Module):
             product: The first layer's products with the rows ``[rows, hidden_dim]``.
             keep: As in :meth:`forward`.
         """
-        with torch.enable_grad():  # A loss may be asked for where no gradient is.
+        # A loss may be asked for where no gradient is.
+        with torch.enable_grad(), _full_precision(product):
             if not product.requires_grad:
                 product = product.detach().requires_grad_()
             out = self(product, keep).sum()
             [gradient] = torch.autograd.grad(out, product, create_graph=True)
-        gram = self.item_weight.t() @ self.item_weight  # [hidden_dim, hidden_dim]
-        squares = (gradient @ gram * gradient).sum(dim=1)
+            gram = self.item_weight.t() @ self.item_weight  # [hidden_dim, hidden_dim]
+            squares = (gradient @ gram * gradient).sum(dim=1)
         return (squares.clamp(min=1e-12).sqrt() - 1).square().mean()
 
     def extra_repr(self) -> str:
         """Return what ``repr`` shows."""
         return f"{self.item_weight.size(0)}, hidden_dim={self.widths[0]}"
+
+
+def _full_precision(x: Tensor) -> torch.autocast:
+    """Switch autocast off: small differences and second derivatives have no room in half."""
+    return torch.autocast(x.device.type, enabled=False)

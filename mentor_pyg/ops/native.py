@@ -62,7 +62,13 @@ class NativeLibrary:
 
 
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    """Return where a contiguous tensor's values are; a null pointer without one."""
+    """Return where a contiguous tensor's values are; a null pointer without one.
+
+    Raises:
+        TypeError: If it is a wrapper around another tensor, which has no values of its own.
+    """
+    if tensor is not None and tensor.numel() and not tensor.data_ptr():
+        raise TypeError(f"the native kernels need plain tensors (got {type(tensor).__name__})")
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 

@@ -15,8 +15,10 @@ _EPS = 1e-12
 def unit_rows(x: Tensor) -> Tensor:
     r"""Return :math:`\mathbf{x}_i / \max(\lVert \mathbf{x}_i \rVert_2, 10^{-12})`.
 
-    It is ``F.normalize(x, dim=-1)`` with a gradient that takes a third of the passes over memory.
-    The result is kept for it and not to be written to; ``torch.func`` does not see through it.
+    It is ``F.normalize(x, dim=-1)`` with a gradient that takes a third of the passes over memory,
+    and is zero for rows no longer than that: one that is :math:`10^{12}` times too large would be
+    infinite in half precision. Float16 rows are divided in float32. The result is kept for the
+    gradient and not to be written to; ``torch.func`` does not see through it.
 
     Args:
         x: The rows ``[..., d]``; rows of zeros stay zeros.
@@ -59,8 +61,9 @@ class _UnitRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        unit = x / length.clamp(min=_EPS)
+        wide = x.float() if x.dtype == torch.float16 else x  # Half has no 1e-12, nor many squares.
+        length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        unit = (wide / length.clamp(min=_EPS)).to(x.dtype)
         ctx.save_for_backward(unit, length)
         ctx.set_materialize_grads(False)
         return unit, length
@@ -70,9 +73,10 @@ class _UnitRows(torch.autograd.Function):
         unit, length = ctx.saved_tensors
         out = None if grad_length is None else grad_length * unit
         if grad is not None:
+            grad = grad.to(length.dtype)
             # A vecdot would be rounded under autocast.
             along = (grad * unit).sum(dim=-1, keepdim=True)
-            along = along.masked_fill(length <= _EPS, 0.0)  # These rows are scaled by a constant.
-            across = torch.addcmul(grad, unit, along, value=-1).div_(length.clamp(min=_EPS))
+            scale = length.reciprocal().masked_fill(length <= _EPS, 0.0)
+            across = torch.addcmul(grad, unit.to(grad.dtype), along, value=-1).mul_(scale)
             out = across if out is None else across + out
         return out

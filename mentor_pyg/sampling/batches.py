@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS, Batch, UserBatch, num_items, num_users
+from mentor_pyg.data import Batch, UserBatch, edge_label_index, num_items, num_users
 from mentor_pyg.sampling.negatives import UniformNegativeSampler
 
 __all__ = ["BATCHES", "BPRBatches", "BatchUnit", "UserBatches", "mix_seed"]
@@ -42,7 +42,7 @@ class BPRBatches:
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
-        self._edge_index: Tensor = data[INTERACTS].edge_index
+        self._edge_index: Tensor = edge_label_index(data, "train")
         self._negatives = UniformNegativeSampler(self._edge_index, num_users(data), num_items(data))
 
     def set_epoch(self, epoch: int) -> None:

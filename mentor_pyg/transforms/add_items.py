@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch_geometric import EdgeIndex
 from torch_geometric.data import HeteroData
 from torch_geometric.data.datapipes import functional_transform
 from torch_geometric.transforms import BaseTransform
@@ -18,7 +19,9 @@ from mentor_pyg.data import (
     presence,
     presence_key,
 )
+from mentor_pyg.data.raw_ids import listed
 from mentor_pyg.data.schema import drop_item_graphs
+from mentor_pyg.graph.edges import plain
 from mentor_pyg.transforms.fill_missing import filled_key
 from mentor_pyg.typing import Modality
 
@@ -56,7 +59,7 @@ class AddItems(BaseTransform):
         raw_id: Sequence[str | int] | None = None,
     ) -> None:
         self.features = {m: torch.as_tensor(x) for m, x in (features or {}).items()}
-        self.raw_id = None if raw_id is None else list(raw_id)
+        self.raw_id = listed(raw_id)
         counts = {f"features[{m!r}]": len(x) if x.dim() else 0 for m, x in self.features.items()}
         counts |= {} if self.raw_id is None else {"raw_id": len(self.raw_id)}
         if len(set(counts.values())) != 1 or not min(counts.values()):
@@ -79,8 +82,12 @@ class AddItems(BaseTransform):
             if not has.all():
                 store[presence_key(modality)] = has
         if store.get("raw_id") is not None:
-            store.raw_id = [*store.raw_id, *(self.raw_id or ())]
+            store.raw_id = [*(listed(store.raw_id) or ()), *(self.raw_id or ())]
         store.num_nodes = before + self.count
+        for kind in data.edge_types:
+            for name, value in data[kind].items():  # An EdgeIndex has the number of items in it.
+                if isinstance(value, EdgeIndex):
+                    data[kind][name] = plain(value)
         return data
 
     def _check(self, data: HeteroData) -> None:
@@ -99,7 +106,7 @@ class AddItems(BaseTransform):
                     f"'features' needs finite rows of {like.size(1)} numbers for {modality!r}, or "
                     f"rows of NaN throughout (got the shape {list(x.shape)})"
                 )
-        if (known := store.get("raw_id")) is None:
+        if (known := listed(store.get("raw_id"))) is None:
             following = list(map(str, range(count, count + self.count)))
             if self.raw_id is not None and list(map(str, self.raw_id)) != following:
                 raise ValueError(

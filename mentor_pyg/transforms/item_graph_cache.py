@@ -11,7 +11,7 @@ from mentor_pyg.tensor_files import checksum, load_checked, save_checked
 
 __all__ = ["cached_knn_graph"]
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised with every change of what is written or of what the search finds."""
 
 _logger = logging.getLogger(__name__)

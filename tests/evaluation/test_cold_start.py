@@ -1,3 +1,6 @@
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import HeteroData
@@ -109,3 +112,21 @@ def test_items_are_ranked_among_each_other(data: HeteroData) -> None:
     assert next(iter(recall.values())).tolist() == [0.0, 1.0]
     with pytest.raises(ValueError, match=r"'is_candidate' needs to be bool of shape \[80\]"):
         AmongItems(scorer, is_cold.long())
+
+
+@pytest.mark.parametrize("kind", [tuple, np.array])
+def test_original_ids_move_whatever_holds_them(data: HeteroData, kind: Any) -> None:
+    expected = [found["item"].raw_id for found in hold_out_items(data, seed=3)]
+    data["item"].raw_id = kind(data["item"].raw_id)
+    found = [list(found["item"].raw_id) for found in hold_out_items(data, seed=3)]
+    assert found == expected
+
+
+def test_as_many_interactions_of_validation_as_of_training(data: HeteroData) -> None:
+    """PyG takes these for an attribute of the edges then."""
+    edges = data["user", "interacts", "item"]
+    kept = edges.val_edge_label_index.size(1)
+    edges.edge_index, edges.rating = edges.edge_index[:, :kept], edges.rating[:kept]
+    before = {pair for split in SPLITS for pair in pairs(data, split)}
+    _, whole = hold_out_items(data, share=0.25, seed=3)
+    assert {pair for split in ("train", "val") for pair in pairs(whole, split)} <= before

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mentor_pyg.graph import knn_graph, with_self_neighbours
+from mentor_pyg.graph import knn, knn_graph, with_self_neighbours
 
 N, CHANNELS, K = 57, 8, 5
 
@@ -194,3 +194,30 @@ def test_self_neighbours_are_what_a_search_with_loops_finds(x: Tensor) -> None:
 
     found = pairs(*with_self_neighbours(edge_index[:, perm], similarity[perm]))
     assert found == pytest.approx(pairs(*knn_graph(x, K, present, loop=True)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_rounds_nothing(x: Tensor, dtype: torch.dtype) -> None:
+    expected = knn_graph(x, K)
+    with torch.autocast("cpu", dtype):
+        found = knn_graph(x, K)
+    assert all(map(torch.equal, found, expected))
+
+
+def test_products_are_exact_whatever_torch_is_set_to(
+    x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products, top, seen = torch.backends.mkldnn.matmul, knn._top, []
+
+    def watched(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        seen.append(products.fp32_precision)
+        return top(similarity, k)
+
+    monkeypatch.setattr(knn, "_top", watched)
+    initial = products.fp32_precision
+    try:
+        products.fp32_precision = "bf16"
+        knn_graph(x, K)
+    finally:
+        products.fp32_precision = initial
+    assert set(seen) == {"ieee"}

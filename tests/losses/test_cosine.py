@@ -49,3 +49,16 @@ def test_mask_leaves_rows_out() -> None:
     assert cosine_loss(prediction, target, torch.zeros(5, dtype=torch.bool)) == 0
     with pytest.raises(ValueError, match=r"'mask' needs the shape \[5\], .* \(got \[5, 1\]\)"):
         cosine_loss(prediction, target, mask[:, None])
+
+
+def test_half_precision_has_room_for_zero_rows() -> None:
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).half()
+    x[0] = 0.0
+    x.requires_grad_()
+    loss = cosine_loss(x, torch.ones(3, 4, dtype=torch.half))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert x.grad is not None and x.grad.isfinite().all()
+    torch.testing.assert_close(
+        loss, cosine_loss(x.detach().float(), torch.ones(3, 4)), rtol=1e-6, atol=1e-6
+    )

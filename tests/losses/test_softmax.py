@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch_geometric import Index
 
 from mentor_pyg.losses import Similarity, info_nce, softmax_loss
 from tests.ops.contrast.views import assert_near, random_views, value_and_grads
@@ -212,3 +213,20 @@ def test_refuses(changes: dict[str, Any], message: str) -> None:
     arguments = {"query": torch.ones(3, 2), "target": IDS, "table": torch.ones(4, 2)}
     with pytest.raises(ValueError, match=message):
         softmax_loss(**{**arguments, "temperature": 0.3, **changes})
+
+
+@pytest.mark.parametrize("backend", ["auto", "chunked", "naive"])
+def test_ids_may_be_those_of_pyg(backend: str) -> None:
+    query, table, ids = torch.randn(3, 8), torch.randn(5, 8), torch.tensor([4, 0, 1])
+    left_out = torch.tensor([1, 2, 3])
+    expected = softmax_loss(query, ids, table, 0.3, left_out=left_out, backend=backend)
+    wrapped = softmax_loss(
+        query,
+        Index(ids),
+        table,
+        0.3,
+        row=Index(torch.arange(3)),
+        left_out=Index(left_out),
+        backend=backend,
+    )
+    torch.testing.assert_close(wrapped, expected)

@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch_geometric import EdgeIndex
 from torch_geometric.data import HeteroData
 
 from examples.your_own_model import Content
-from mentor_pyg.data import INTERACTS, Representations, num_items, num_users, validate_data
+from mentor_pyg.data import (
+    INTERACTS,
+    REV_INTERACTS,
+    Representations,
+    num_items,
+    num_users,
+    validate_data,
+)
 from mentor_pyg.datasets import SyntheticMultimodal, SyntheticSize
 from mentor_pyg.evaluation import hold_out_items
 from mentor_pyg.export import EmbeddingTables, FoldIn
@@ -54,7 +62,7 @@ from mentor_pyg.models import (
     load_model,
     save_model,
 )
-from mentor_pyg.sampling import Batch, BPRBatches
+from mentor_pyg.sampling import BATCHES, Batch, BPRBatches
 from mentor_pyg.transforms import RemoveModalities
 from tests.models.dense import set_interactions
 from tests.models.outsiders import OUTSIDERS
@@ -302,10 +310,16 @@ def test_every_parameter_gets_a_gradient(
         assert parameter.grad.count_nonzero() > 0, name
 
 
-def test_trains_under_autocast(model: Recommender, data: HeteroData, batch: Batch) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_trains_under_autocast(name: str, dtype: torch.dtype, batch: Batch) -> None:
+    data = SyntheticMultimodal("tiny")[0].clone()
+    for modality in ("visual", "textual"):
+        data["item"][f"x_{modality}"][::9] = 0.0
+        data["item"][f"has_{modality}"] = torch.arange(80) % 9 != 0
+    model = CLASSES[name].from_data(data)
     inputs = model.prepare(data)
     for objective in model.objectives():
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", dtype):
             terms = objective.terms(inputs, batch, Draws())
         total(terms).backward(inputs=list(objective.parameters))
     for name, parameter in model.named_parameters():
@@ -375,6 +389,37 @@ def test_recommend_takes_all_users(every_model: Model, data: HeteroData) -> None
     recommended = {(u, i) for u, row in enumerate(item.tolist()) for i in row}
     assert recommended.isdisjoint(seen)
     assert len(recommended) == 20 * num_users(data)
+
+
+def test_takes_the_edges_of_pyg(every_name: str, data: HeteroData) -> None:
+    """An ``EdgeIndex`` has no values of its own: kernels that got one read from address zero."""
+    wrapped = data.clone()
+    for kind, sizes in ((INTERACTS, (60, 80)), (REV_INTERACTS, (80, 60))):
+        wrapped[kind].edge_index = EdgeIndex(data[kind].edge_index, sparse_size=sizes)
+    torch.manual_seed(0)
+    model = ready(every_name, data)
+    assert torch.equal(scores_of(model, wrapped), scores_of(model, data))
+    if isinstance(model, FittedModel):
+        torch.testing.assert_close(
+            dict(ready(every_name, wrapped).state_dict()), dict(model.state_dict())
+        )
+        return
+    for batches in BATCHES.values():
+        torch.manual_seed(0)
+        expected = total(model.loss(data, *next(iter(batches(data, 32)))))
+        torch.manual_seed(0)
+        assert torch.equal(total(model.loss(wrapped, *next(iter(batches(wrapped, 32))))), expected)
+
+
+def test_called_as_a_module_it_is_its_loss(
+    model: Recommender, data: HeteroData, batch: Batch
+) -> None:
+    found = []
+    for call in (model, model.loss):
+        torch.manual_seed(0)
+        found.append(call(data, *batch))
+    assert found[0].keys() == found[1].keys()
+    assert torch.equal(total(found[0]), total(found[1]))
 
 
 def test_recommend_does_not_need_sorted_edges(every_model: Model, data: HeteroData) -> None:

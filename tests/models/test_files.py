@@ -10,7 +10,16 @@ from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS
 from mentor_pyg.datasets import SyntheticMultimodal
-from mentor_pyg.models import BPRMF, MENTOR, MODELS, ItemKNN, Popularity, load_model, save_model
+from mentor_pyg.models import (
+    BPRMF,
+    MENTOR,
+    MODELS,
+    ItemKNN,
+    LightGCN,
+    Popularity,
+    load_model,
+    save_model,
+)
 
 
 @pytest.fixture
@@ -112,3 +121,20 @@ def test_load_refuses_fitted_models_of_other_sizes(
     safetensors.torch.save_file(state, path, metadata)
     with pytest.raises(ValueError, match=rf"other parameters than its model has, \['{name}'\]"):
         load_model(path)
+
+
+def test_the_type_of_parameters_comes_back(tiny_data: HeteroData, tmp_path: Path) -> None:
+    model = LightGCN.from_data(tiny_data).double()
+    save_model(model, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors", tiny_data)
+    torch.testing.assert_close(dict(loaded.state_dict()), dict(model.state_dict()), rtol=0, atol=0)
+
+
+def test_what_was_fitted_is_copied_and_of_its_size(tiny_data: HeteroData) -> None:
+    first = Popularity.from_data(tiny_data).fit(tiny_data)
+    second = Popularity.from_data(tiny_data)
+    second.load_state_dict(first.state_dict())
+    second.count.zero_()
+    assert first.count.sum() > 0
+    with pytest.raises(RuntimeError, match=r"needs 'count' of shape \[80\] \(got \[5\]\)"):
+        second.load_state_dict({"count": torch.ones(5)})

@@ -4,9 +4,12 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import INTERACTS, ITEM, SEMANTIC, USER, knn_edge_type, modalities
+from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.graph import Adjacency, knn_graph, merge_item_graphs, normalize_rows
 from mentor_pyg.models import COHESION, FREEDOM, MENTOR, PGL, MENTORConfig, Model
 from mentor_pyg.models.item_graph import merged_item_adjacency
+from mentor_pyg.models.modalities import similar_items
+from mentor_pyg.transforms import ItemKNNGraph
 
 USERS, ITEMS, K = 6, 12, 3
 WEIGHTS = {"visual": 0.25, "textual": 0.75}
@@ -138,3 +141,16 @@ def test_a_merged_graph_of_ones_own_stays(
     own.edge_weight = torch.tensor([2.0, 3.0])
     expected[0, 1], expected[7, 0] = 2, 3
     assert torch.equal(prepared_items(cls, config, tiny_data), expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_items_are_their_own_neighbours_beside_all_others_where_there_are_few(count: int) -> None:
+    data = SyntheticMultimodal("tiny")[0].clone()
+    has = torch.arange(80) < count
+    data[ITEM].has_visual, data[ITEM].x_visual = has, data[ITEM].x_visual * has.unsqueeze(1)
+    ready = ItemKNNGraph(4, ["visual"], cache=False)(data)
+    found = similar_items(ready, "visual")
+    k = min(4, count)
+    expected = knn_graph(data[ITEM].x_visual, k, has, loop=True)
+    assert {*map(tuple, found[0].t().tolist())} == {*map(tuple, expected[0].t().tolist())}
+    torch.testing.assert_close(found[1].sort().values, expected[1].sort().values)

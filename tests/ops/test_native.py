@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch_geometric import Index
 
 from mentor_pyg.ops import native
 from mentor_pyg.ops.native import NativeLibrary, pointer
@@ -41,3 +42,8 @@ def test_says_how_to_compile_it_and_looks_again_once_forgotten(library: NativeLi
 def test_no_tensor_is_a_null_pointer() -> None:
     assert pointer(None).value is None
     assert pointer(x := torch.ones(2)).value == x.data_ptr()
+
+
+def test_wrappers_have_no_address() -> None:
+    with pytest.raises(TypeError, match=r"need plain tensors \(got Index\)"):
+        pointer(Index(torch.arange(4)))

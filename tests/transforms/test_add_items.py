@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch_geometric import EdgeIndex
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import presence, validate_data
@@ -115,3 +117,17 @@ def test_reads_a_folder(data: HeteroData, tmp_path: Path) -> None:
     found = read_new_items(tmp_path)(data)
     assert found["item"].x_visual[80].tolist() == x[0].tolist()
     assert presence(found, "visual")[80:].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array, tuple])
+def test_original_ids_are_compared_whatever_holds_them(data: HeteroData, kind: Any) -> None:
+    data["item"].raw_id = kind(range(100, 180))
+    with pytest.raises(ValueError, match="'103', which is in the data already"):
+        AddItems(raw_id=[103])(data.clone())
+    assert AddItems(raw_id=[7])(data)["item"].raw_id[-2:] == [179, 7]
+
+
+def test_edges_of_pyg_do_not_keep_the_number_of_items(data: HeteroData) -> None:
+    edges = data["user", "interacts", "item"]
+    edges.edge_index = EdgeIndex(edges.edge_index, sparse_size=(60, 80))
+    validate_data(AddItems({"visual": torch.rand(2, 24)})(data))

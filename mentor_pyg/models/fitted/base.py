@@ -6,11 +6,12 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Self, final
 
+import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import Inputs, Scorer
-from mentor_pyg.models.model import Model
+from mentor_pyg.models.model import Model, fits_shape
 
 __all__ = ["FittedModel"]
 
@@ -62,7 +63,19 @@ class FittedModel(Model):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Take over the buffers of a fitted model of this class and of the same sizes."""
-        for name in self.state_shapes().keys() & state_dict.keys():
-            self.register_buffer(name, state_dict[name])
+        """Take a copy of the buffers of a fitted model of this class and of the same sizes.
+
+        Raises:
+            RuntimeError: If there are others, or one has another shape.
+        """
+        for name, expected in self.state_shapes().items():
+            if name not in state_dict:
+                continue
+            tensor = state_dict[name]
+            if not fits_shape(tuple(tensor.shape), expected):
+                raise RuntimeError(
+                    f"{type(self).__name__} needs {name!r} of shape {list(expected)} "
+                    f"(got {list(tensor.shape)})"
+                )
+            self.register_buffer(name, torch.empty_like(tensor))
         return super().load_state_dict(state_dict, strict, assign)

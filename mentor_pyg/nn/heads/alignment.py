@@ -78,7 +78,13 @@ class CrossModalAlignment(nn.Module):
 
     def _summary(self, reps: Representations, view: View) -> Moments:
         nodes = reps.nodes(view)  # [num_users + num_items, width]
-        copies = reps.user[FUSED].size(1) // nodes.size(1)
+        width = reps.user[FUSED].size(1)
+        copies, rest = divmod(width, nodes.size(1))
+        if rest or not copies:
+            raise ValueError(
+                f"the view {view!r} needs a width that the fused view's {width} columns are a "
+                f"multiple of (got {nodes.size(1)})"
+            )
         return moments(nodes, self.statistics, copies=copies).repeat(copies)
 
     def extra_repr(self) -> str:

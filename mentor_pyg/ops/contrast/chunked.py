@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from mentor_pyg.devices import float32_products
 from mentor_pyg.ops.contrast.streamed import Targets, streamed_cross_entropy
 from mentor_pyg.typing import Precision
 
@@ -66,35 +64,10 @@ def cross_entropy(
     # On CUDA, products of bfloat16 can be had in float32; elsewhere torch rounds if told to.
     factor = torch.bfloat16 if query.is_cuda and precision == "bf16" else query.dtype
     stream = partial(_stream, factor=factor)
-    with _float32_products(query.device.type, "ieee" if factor == torch.bfloat16 else precision):
+    with float32_products(query.device.type, "ieee" if factor == torch.bfloat16 else precision):
         return streamed_cross_entropy(
             stream, query, table, target, row, left_out, temperature, unit_rows
         )
-
-
-def _float32_products(device: str, precision: Precision) -> AbstractContextManager[None]:
-    """Have the factors of float32 products rounded so, whatever torch is set to elsewhere."""
-    if precision == "ieee" and torch.compiler.is_compiling():
-        return nullcontext()  # Setting breaks the graph. Compiled, torch's setting holds.
-    return _set_products(device, precision)
-
-
-@contextmanager
-def _set_products(device: str, precision: Precision) -> Iterator[None]:
-    """Set what the whole process rounds factors to; put it back at the end."""
-    backend = torch.backends.cuda if device == "cuda" else torch.backends.mkldnn
-    products: Any = backend.matmul
-    before = products.fp32_precision
-    if before == precision or (precision == "ieee" and before == "none"):
-        yield
-        return
-    products.fp32_precision = precision
-    try:
-        yield
-    finally:
-        products.fp32_precision = "none"  # Inherited again, unless that is something else.
-        if products.fp32_precision != before:
-            products.fp32_precision = before
 
 
 def _product(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from mentor_pyg.ops.uniform import uniform_like
 __all__ = ["Noise", "add_noise"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noise:
     r"""What one layer's rows get: :math:`\epsilon\, \mathrm{sign}(h) \odot u / \Vert u \Vert`.
 

@@ -125,3 +125,13 @@ def test_repr() -> None:
     alignment = CrossModalAlignment(["id_fused"], "scalar")
     assert repr(alignment) == "CrossModalAlignment(levels=['id_fused'], statistics='scalar')"
     assert not list(alignment.parameters())
+
+
+def test_a_view_that_does_not_go_into_the_fused_one_is_named() -> None:
+    reps = representations(("visual",))
+    wider = {"user": torch.randn(USERS, DIM + 1), "item": torch.randn(ITEMS, DIM + 1)}
+    reps = Representations(
+        {**reps.user, "visual": wider["user"]}, {**reps.item, "visual": wider["item"]}
+    )
+    with pytest.raises(ValueError, match=rf"'visual' needs a width that .* {DIM} .*got {DIM + 1}"):
+        CrossModalAlignment()(reps)

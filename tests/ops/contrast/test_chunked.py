@@ -287,40 +287,6 @@ def bf16_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked_backend, "_cpu_lacks", lambda precision: None)
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("before", ["none", "ieee", "tf32"])
-@pytest.mark.parametrize("precision", ["ieee", "tf32"])
-def test_puts_the_setting_of_torch_back(device: str, before: str, precision: Precision) -> None:
-    products = {"cpu": torch.backends.mkldnn, "cuda": torch.backends.cuda}[device].matmul
-    initial = products.fp32_precision
-    products.fp32_precision = before
-    # Where nothing is set, torch rounds nothing.
-    wanted = {"ieee": ("ieee", "none"), "tf32": ("tf32",)}[precision]
-    try:
-        with chunked_backend._float32_products(device, precision):
-            assert products.fp32_precision in wanted
-        assert products.fp32_precision == before
-        with pytest.raises(KeyError), chunked_backend._float32_products(device, precision):
-            raise KeyError
-        assert products.fp32_precision == before
-    finally:
-        products.fp32_precision = initial
-
-
-def test_what_is_inherited_stays_inherited() -> None:
-    products = torch.backends.mkldnn.matmul
-    initial = torch.backends.fp32_precision
-    try:
-        torch.backends.fp32_precision = "tf32"
-        with chunked_backend._set_products("cpu", "ieee"):
-            assert products.fp32_precision == "ieee"
-        assert products.fp32_precision == "tf32"
-        torch.backends.fp32_precision = "ieee"
-        assert products.fp32_precision == "ieee"
-    finally:
-        torch.backends.fp32_precision = initial
-
-
 def test_ieee_is_ieee_whatever_torch_is_set_to() -> None:
     products = torch.backends.mkldnn.matmul
     initial = products.fp32_precision
