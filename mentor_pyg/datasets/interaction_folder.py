@@ -16,7 +16,6 @@ from mentor_pyg.datasets.cache import (
     write_cache,
 )
 from mentor_pyg.datasets.checksums import log_published
-from mentor_pyg.datasets.facts_only import facts_only
 from mentor_pyg.datasets.feature_file import find_feature_files, num_feature_rows, read_features
 from mentor_pyg.datasets.id_mapping_file import find_id_mappings, read_id_mapping
 from mentor_pyg.datasets.inter_file import read_inter_file
@@ -70,7 +69,6 @@ class InteractionFolder(InMemoryDataset):
         ValueError: If a file or an argument is not as described; the message names it.
     """
 
-    @facts_only
     def __init__(
         self,
         root: str | Path,

@@ -10,7 +10,6 @@ from torch_geometric.data import HeteroData, InMemoryDataset
 
 from mentor_pyg.data import check_modality_name
 from mentor_pyg.datasets.assembly import Interactions, assemble
-from mentor_pyg.datasets.facts_only import facts_only
 from mentor_pyg.datasets.synthetic_sampling import (
     apportion,
     draw_features,
@@ -127,7 +126,6 @@ class SyntheticMultimodal(InMemoryDataset):
             named twice or cannot be one.
     """
 
-    @facts_only
     def __init__(
         self,
         size: str | SyntheticSize = "demo",

@@ -13,6 +13,7 @@ from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.batch_contrast import batch_contrast
 from mentor_pyg.models.embeddings import EmbeddingRecommender
 from mentor_pyg.models.modalities import check_modalities
+from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.nn import BehaviourAwareFusion, LayeredPropagation, PurifiedViews
 from mentor_pyg.transforms import ItemKNNGraph
 
@@ -54,6 +55,26 @@ class BehaviourRecommender(EmbeddingRecommender):
         """Return the ids of users and items propagated ``[num_users + num_items, d]``."""
         out: Tensor = self.propagation(self.ids, inputs.graphs["interaction"])
         return out
+
+    def terms_of(self, side: Tensor, behaviour: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the ranking loss, ``bpr`` or ``softmax``, ``contrast`` and ``reg``.
+
+        Args:
+            side: What the modalities add ``[num_users + num_items, d]``.
+            behaviour: What :meth:`behaviour` gave.
+            batch: The batch.
+        """
+        config = self.config
+        reps = Representations.from_nodes({FUSED: behaviour + side}, self.num_users)
+        contrast = side.new_zeros(())
+        if config.contrast_weight:
+            contrast = config.contrast_weight * self.contrast_loss(side, behaviour, batch)
+        penalty = batch_penalty(reps.user[FUSED], reps.item[FUSED], batch, config)
+        return {
+            **ranking_terms(reps, batch, config),
+            "contrast": contrast,
+            "reg": config.reg_weight * penalty,
+        }
 
     def contrast_loss(self, side: Tensor, behaviour: Tensor, batch: Batch) -> Tensor:
         """Return InfoNCE of modalities against behaviour, users and positive items of a batch.

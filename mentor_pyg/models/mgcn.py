@@ -9,13 +9,12 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.config import AtLeastOne, AtLeastZero, Count, Positive
-from mentor_pyg.data import FUSED, Batch, Inputs, Representations, Sizes
+from mentor_pyg.data import Batch, Inputs, Sizes
 from mentor_pyg.graph import Adjacency
 from mentor_pyg.models.base import GraphFeatureConfig
 from mentor_pyg.models.behaviour import PurifiedRecommender
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.modalities import similarity_adjacency
-from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.typing import Modality
 
@@ -101,15 +100,6 @@ class MGCN(PurifiedRecommender):
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Return the ranking loss, ``bpr`` or ``softmax``, ``contrast`` and ``reg``."""
-        config, behaviour = self.config, self.behaviour(inputs)
+        behaviour = self.behaviour(inputs)
         side = self.fusion(self.modality_views(inputs), behaviour)
-        reps = Representations.from_nodes({FUSED: behaviour + side}, self.num_users)
-        contrast = side.new_zeros(())
-        if config.contrast_weight:
-            contrast = config.contrast_weight * self.contrast_loss(side, behaviour, batch)
-        penalty = batch_penalty(reps.user[FUSED], reps.item[FUSED], batch, config)
-        return {
-            **ranking_terms(reps, batch, config),
-            "contrast": contrast,
-            "reg": config.reg_weight * penalty,
-        }
+        return self.terms_of(side, behaviour, batch)

@@ -17,7 +17,6 @@ from mentor_pyg.models.base import FeatureConfig
 from mentor_pyg.models.behaviour import BehaviourRecommender
 from mentor_pyg.models.draws import Draws
 from mentor_pyg.models.modalities import similarity_adjacency
-from mentor_pyg.models.ranking import batch_penalty, ranking_terms
 from mentor_pyg.models.registry import register
 from mentor_pyg.ops import propagate, sum_of_products
 from mentor_pyg.typing import Modality, View
@@ -151,18 +150,9 @@ class SMORE(BehaviourRecommender):
 
     def terms(self, inputs: Inputs, batch: Batch, draws: Draws) -> dict[str, Tensor]:
         """Return the ranking loss, ``bpr`` or ``softmax``, ``contrast`` and ``reg``."""
-        config, behaviour = self.config, self.behaviour(inputs)
+        behaviour = self.behaviour(inputs)
         side = self.side(self.item_graph_views(inputs), behaviour, draws)
-        reps = Representations.from_nodes({FUSED: behaviour + side}, self.num_users)
-        contrast = side.new_zeros(())
-        if config.contrast_weight:
-            contrast = config.contrast_weight * self.contrast_loss(side, behaviour, batch)
-        penalty = batch_penalty(reps.user[FUSED], reps.item[FUSED], batch, config)
-        return {
-            **ranking_terms(reps, batch, config),
-            "contrast": contrast,
-            "reg": config.reg_weight * penalty,
-        }
+        return self.terms_of(side, behaviour, batch)
 
     def item_graph_views(self, inputs: Inputs) -> dict[View, Tensor]:
         """Return every view's users and items ``[num_users + num_items, d]``; here fused is f."""

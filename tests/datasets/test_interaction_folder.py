@@ -294,22 +294,6 @@ def test_refuses_pickled_features(write_folder: Any, tmp_path: Path) -> None:
         InteractionFolder(root)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "settings"),
-    [
-        ((None, 5), {}),
-        ((None, 5, {"visual": 1.0}), {}),
-        ((), {"k": 5}),
-        ((), {"modality_weights": {"visual": 1.0}}),
-    ],
-)
-def test_refuses_the_settings_of_models(
-    write_folder: Any, arguments: tuple[Any, ...], settings: dict[str, Any]
-) -> None:
-    with pytest.raises(TypeError, match=r"InteractionFolder .*of the model now.*MENTORConfig\(k="):
-        InteractionFolder(write_folder(), *arguments, **settings)
-
-
 def test_refuses_cache_dir_that_is_no_folder(write_folder: Any) -> None:
     root = write_folder()
     below_a_file = root / "small.inter" / "cache"

@@ -1,5 +1,4 @@
 import time
-from typing import Any
 
 import pytest
 import torch
@@ -151,21 +150,6 @@ def test_custom_size() -> None:
 def test_refuses_arguments(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SyntheticMultimodal(**{"size": "tiny", **arguments})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "settings"),
-    [
-        ((10,), {}),
-        ((10, None, ("visual",), 0.1), {}),
-        ((), {"k": 10, "modality_weights": None}),
-    ],
-)
-def test_refuses_the_settings_of_models(
-    arguments: tuple[Any, ...], settings: dict[str, Any]
-) -> None:
-    with pytest.raises(TypeError, match=r"SyntheticMultimodal .*of the model now.*MENTORConfig"):
-        SyntheticMultimodal("tiny", 0, *arguments, **settings)
 
 
 def test_refuses_one_name_as_modalities() -> None:
