@@ -20,6 +20,7 @@ __all__ = [
     "count",
     "engine",
     "file_literal",
+    "is_utf16",
     "literal",
     "mend_encoding",
     "naming",
@@ -103,11 +104,16 @@ def count(connection: DuckDBPyConnection, query: str) -> Any:
     return row[0]
 
 
+def is_utf16(path: Path) -> bool:
+    """Return whether a file says at its start that it is in UTF-16."""
+    with open(path, "rb") as file:
+        return file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE)
+
+
 def mend_encoding(path: Path) -> str:
     """Return how a file of another encoding is mended."""
-    with open(path, "rb") as file:
-        if file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE):
-            return f"convert it by `iconv -f utf-16 -t utf-8 {path.name}`"
+    if is_utf16(path):
+        return f"convert it by `iconv -f utf-16 -t utf-8 {path.name}`"
     return f"convert it, as by `iconv -f latin1 -t utf-8 {path.name}` if it is in Latin-1"
 
 

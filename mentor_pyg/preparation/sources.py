@@ -15,7 +15,14 @@ from urllib.parse import unquote
 
 from mentor_pyg.dependencies import require
 from mentor_pyg.item_tables import find_columns
-from mentor_pyg.preparation.database import engine, file_literal, literal, naming
+from mentor_pyg.preparation.database import (
+    engine,
+    file_literal,
+    is_utf16,
+    literal,
+    mend_encoding,
+    naming,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -216,6 +223,8 @@ def _json_names(connection: DuckDBPyConnection, path: Path, asked: Iterable[str]
         f"{file_literal(path)}, format = 'newline_delimited', ignore_errors = true) "
         f"LIMIT {_SAMPLED}) ORDER BY name"
     ).fetchall()
+    if not rows and is_utf16(path):
+        raise ValueError(f"{path} is not in UTF-8; {mend_encoding(path)}")
     if not rows:
         raise ValueError(
             f"{path} holds no JSON objects in its first lines; it needs one a line, in JSON proper "

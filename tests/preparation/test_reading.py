@@ -557,8 +557,10 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 movies.dat`"):
         prepare([tmp_path / "ratings.dat"], tmp_path / "out", settings)
     (tmp_path / "a.csv").write_text("user,item\nu,i\n", encoding="utf-16")
-    with pytest.raises(ValueError, match=r"`iconv -f utf-16 -t utf-8 a.csv`"):
-        prepare([tmp_path / "a.csv"], tmp_path / "out")
+    (tmp_path / "a.jsonl").write_text('{"user": "u", "item": "i"}\n', encoding="utf-16")
+    for name in ("a.csv", "a.jsonl"):
+        with pytest.raises(ValueError, match=rf"not in UTF-8; .*`iconv -f utf-16 -t utf-8 {name}`"):
+            prepare([tmp_path / name], tmp_path / "out")
 
 
 def test_lines_of_json_lines_may_end_in_any_way(tmp_path: Path) -> None:
