@@ -89,14 +89,16 @@ class Config:
         return dataclasses.replace(self, **changes)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build a config from plain values.
+    def from_dict(cls, values: Mapping[str, Any] | Self) -> Self:
+        """Build a config from plain values; one that is built is returned as it is.
 
         Raises:
             ValueError: If a key is not a setting of this config (the message lists those that
                 are), or a value is not of the setting's type or range; or if ``values`` is no
                 mapping.
         """
+        if isinstance(values, cls):
+            return values
         if not isinstance(values, Mapping):
             raise ValueError(f"{cls.__name__} needs a mapping of settings (got {values!r})")
         known = [field.name for field in dataclasses.fields(cls)]

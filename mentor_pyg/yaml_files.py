@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,14 @@ from mentor_pyg.dependencies import require
 
 __all__ = ["read_yaml"]
 
+_FLOAT = "tag:yaml.org,2002:float"
+_EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+
 
 def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds; unlike PyYAML, refuse a key that a mapping has twice.
+    """Return what a YAML file holds.
+
+    Unlike PyYAML, refuse a key that a mapping has twice, and take 1e-3 for the number that it is.
 
     Raises:
         OSError: If the file cannot be read.
@@ -34,6 +40,8 @@ def read_yaml(path: Path) -> Any:
                     found.add(key.value)
             return node
 
+    # Of YAML 1.1, which PyYAML reads, 1e-3 without a point would be text.
+    Loader.add_implicit_resolver(_FLOAT, _EXPONENT, list("-+0123456789"))
     try:
         return yaml.load(path.read_bytes(), Loader)
     except yaml.YAMLError as error:

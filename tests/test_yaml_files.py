@@ -11,8 +11,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_reads_what_pyyaml_reads(path: Path) -> None:
-    path.write_text("base: &base {a: 1, b: 2}\nmine:\n  <<: *base\n  b: [é, 1e-3]\n", "utf-8")
-    assert read_yaml(path) == {"base": {"a": 1, "b": 2}, "mine": {"a": 1, "b": ["é", "1e-3"]}}
+    path.write_text("base: &base {a: 1, b: 2}\nmine:\n  <<: *base\n  b: [é, 1e-3x]\n", "utf-8")
+    assert read_yaml(path) == {"base": {"a": 1, "b": 2}, "mine": {"a": 1, "b": ["é", "1e-3x"]}}
     path.write_text("")
     assert read_yaml(path) is None
 
@@ -29,3 +29,9 @@ def test_refuses_what_is_no_yaml(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"^{path} is no YAML file: "):
         read_yaml(path)
+
+
+@pytest.mark.parametrize("text", ["1e-3", "-1E3", "1.e+2", "+2e0", "1.5e-3"])
+def test_numbers_may_have_an_exponent_without_a_point_or_sign(path: Path, text: str) -> None:
+    path.write_text(f"a: {text}\nb: '{text}'\n")
+    assert read_yaml(path) == {"a": float(text), "b": text}

@@ -20,6 +20,8 @@ def run(config: Path, out: Path, only: list[str]) -> None:
     from mentor_pyg.experiments.tables import longest_recall
 
     plan = read_plan(config).only(only)
+    if not any(entry.space for entry in plan.models.values()):
+        raise ValueError(f"{config}: no model has a 'search', such as {{settings.k: [5, 10, 20]}}")
     for (data, label), chosen in search(plan, out).items():
         key = longest_recall(chosen["val"])
         score = chosen["val"][key]

@@ -34,6 +34,7 @@ from mentor_pyg.models import FittedModel, Model, load_model
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.tensor_files import load_checked, save_checked
 from mentor_pyg.training import Fit, TrainingConfig, train
+from mentor_pyg.training.run_folder import read_settings
 from mentor_pyg.transforms import RemoveModalities
 
 __all__ = ["BEYOND", "STRATA", "Asked", "Cell", "cells_of", "compare"]
@@ -124,13 +125,12 @@ def compare(plan: Plan, out: Path, *, baselines: bool = True) -> list[Cell]:
     cells, settings = cells_of(plan, out), {}
     read = lru_cache(maxsize=1)(read_source)  # One dataset is held at a time.
     for name, source in plan.data.items():  # Before anything is trained.
-        asked = Asked(read(source), out)
+        asked = Asked(plan, read(source), out)
         for cell in (cell for cell in cells if cell.data == name):
             if (name, cell.entry.label) not in settings:
                 plan.check(cell.entry, name, read(source))
                 settings[name, cell.entry.label] = asked.settings(cell)
-            if cell.is_done:
-                asked.check(cell)
+            asked.check(cell)
     with interruptible(out):
         for cell in (cell for cell in cells if not cell.is_done):
             cell.folder.mkdir(parents=True, exist_ok=True)
@@ -149,26 +149,41 @@ class Asked:
     """What a plan asks of the cells of a dataset.
 
     Args:
+        plan: The plan.
         data: The dataset.
         out: The folder of the comparison, with what searches chose.
     """
 
-    def __init__(self, data: HeteroData, out: Path) -> None:
-        self._data, self._out = data, out
+    def __init__(self, plan: Plan, data: HeteroData, out: Path) -> None:
+        self._plan, self._data, self._out = plan, data, out
         self._checksums: dict[str, str] = {}
 
     def settings(self, cell: Cell) -> dict[str, dict[str, Any]]:
         """Return a cell's ``settings`` and ``training``; errors as in :func:`chosen_settings`."""
-        return chosen_settings(cell.entry, cell.data, self._out, self._checksum)
+        checksum, trials = self._checksum, self._plan.trials
+        return chosen_settings(cell.entry, cell.data, self._out, checksum, trials)
 
     def check(self, cell: Cell) -> None:
-        """Raise if a cell that is done is of other settings or data, or its users are lost.
+        """Raise if a cell, done or under way, is of other settings or data, or its users are lost.
+
+        One that is under way may be given more epochs or patience.
 
         Raises:
             OSError: If the file of its users' metrics is not there.
             ValueError: If that is damaged, or something was changed.
         """
-        ran = (cell.result or {})["config"]
+        run = cell.folder / "run" / "settings.json"
+        if cell.is_done:
+            ran = (cell.result or {})["config"]
+        elif run.is_file():
+            try:
+                ran = read_settings(run)
+            except (OSError, ValueError):
+                return  # The cell fails when its turn comes, and no other.
+            now = TrainingConfig.from_dict(self.settings(cell)["training"]).to_dict()
+            ran["training"] |= {name: now[name] for name in ("epochs", "patience")}
+        else:
+            return
         checksum = self._checksum(cell.entry)
         if changed := changes(ran, cell.entry.model, self.settings(cell), cell.seed, checksum):
             raise ValueError(
@@ -176,7 +191,8 @@ class Asked:
                 f"({changed}); undo the change, choose another --out, or remove that folder to "
                 f"have it trained anew"
             )
-        _ = cell.per_user
+        if cell.is_done:
+            _ = cell.per_user
 
     def _checksum(self, entry: Entry) -> str:
         """Return the checksum of the dataset as a model gets it."""
@@ -220,7 +236,7 @@ def _run(cell: Cell, settings: Mapping[str, Any], data: HeteroData, plan: Plan) 
                 run,
                 settings=settings["settings"],
                 config=config,
-                source=None if cell.entry.without or cell.entry.missing else plan.data[cell.data],
+                source=None if cell.entry.missing else plan.data[cell.data],
                 on_epoch=watch,
             )
         result = {**metrics, **_ranked(cell, run, data, config.k)}

@@ -192,7 +192,10 @@ def _data(path: Path, values: Mapping[Any, Any]) -> dict[str, str]:
         if not isinstance(folder, str):
             raise ValueError(f"{path}: 'data' needs a folder for '{name}' (got {folder!r})")
         if folder != SYNTHETIC and not Path(folder).is_dir():
-            raise FileNotFoundError(f"{path}: there is no data folder {folder} for '{name}'")
+            raise FileNotFoundError(
+                f"{path}: there is no data folder {Path(folder).resolve()} for '{name}'; relative "
+                f"ones are below the working directory"
+            )
         data[str(name)] = folder if folder == SYNTHETIC else str(Path(folder).resolve())
     return data
 

@@ -31,6 +31,7 @@ from mentor_pyg.experiments.tables import (
     strata,
 )
 from mentor_pyg.files import replaced_whole
+from mentor_pyg.models.registry import find_model
 from mentor_pyg.page import Section, as_html, as_markdown
 
 __all__ = ["write_report"]
@@ -111,7 +112,7 @@ def _sections(
     A cell that failed is tried again by the command.
     """
     graph = read_source(plan.data[data])
-    asked = Asked(graph, out)
+    asked = Asked(plan, graph, out)
     results = [(cell, _result(cell, asked)) for cell in cells]
     done = [(cell, r) for cell, r in results if r is not None and "error" not in r]
     failed = [(cell, r) for cell, r in results if r is not None and "error" in r]
@@ -172,7 +173,12 @@ def _write_users(groups: Groups, path: Path) -> str:
 
 
 def _command(name: str, plan: Plan, out: Path, *rest: str) -> str:
-    return shlex.join(["mentor-pyg", name, "--config", str(plan.path), "--out", str(out), *rest])
+    """Return a command that makes or goes on with a comparison, models of others imported."""
+    modules = {find_model(entry.model).__module__ for entry in plan.models.values()}
+    others = sorted(m for m in modules if m.partition(".")[0] != __name__.partition(".")[0])
+    imports = [word for module in others for word in ("--import", module)]
+    words = ["mentor-pyg", name, *imports, "--config", str(plan.path), "--out", str(out), *rest]
+    return shlex.join(words)
 
 
 def _facts(

@@ -26,6 +26,7 @@ from mentor_pyg.files import read_json, write_json
 from mentor_pyg.interrupts import interruptible
 from mentor_pyg.sampling import mix_seed
 from mentor_pyg.training import Fit, TrainingConfig, train
+from mentor_pyg.training.run_folder import flattened
 
 __all__ = ["chosen_settings", "search"]
 
@@ -80,7 +81,11 @@ def search(plan: Plan, out: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def chosen_settings(
-    entry: Entry, data: str, out: Path, checksum: Callable[[Entry], str] | None = None
+    entry: Entry,
+    data: str,
+    out: Path,
+    checksum: Callable[[Entry], str] | None = None,
+    trials: int | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the settings of a model on a dataset: those given, and those that a search chose.
 
@@ -90,14 +95,16 @@ def chosen_settings(
         out: The folder of the comparison.
         checksum: What gives the checksum of the dataset as a model gets it, to be checked against
             that of the search.
+        trials: The plan's, to be checked likewise.
 
     Raises:
         FileNotFoundError: If there is something to search and no search has ended.
-        ValueError: If the search was of another plan or other data, or its file is damaged.
+        ValueError: If the search was of another plan, of other data or of fewer or more trials,
+            or its file is damaged.
     """
     given = {"settings": dict(entry.settings), "training": dict(entry.training)}
     if entry.base is not None:  # A variant has what its base has but for its own.
-        base = chosen_settings(entry.base, data, out, checksum)
+        base = chosen_settings(entry.base, data, out, checksum, trials)
         return {part: {**base[part], **given[part]} for part in given}
     if not entry.space:
         return given
@@ -108,10 +115,15 @@ def chosen_settings(
             f"searched; run `mentor-pyg search` with the same --config and --out"
         )
     with read_json(path, "remove it and search again") as chosen:
-        searched, of_data = chosen["searched"], chosen["data"]
+        searched, of_data, had = chosen["searched"], chosen["data"], chosen["trials"]
         parts = {part: chosen[part] for part in given}
     if searched != _described(entry):
         raise ValueError(f"{path} was chosen by a search of another plan; search in another --out")
+    if trials is not None and had != (asked := _budget(entry.space, trials)):
+        raise ValueError(
+            f"{path} was chosen among {had} trials, and the plan asks for {asked} now; undo the "
+            f"change, or search in another --out"
+        )
     if checksum is not None and of_data != checksum(entry):
         raise ValueError(f"{path} was chosen on other data or splits; search in another --out")
     return parts
@@ -137,6 +149,7 @@ class _Search:
     def __init__(self, plan: Plan, entry: Entry, name: str, data: HeteroData, out: Path) -> None:
         self.plan, self.entry, self.data = plan, entry, data
         self.checksum = fingerprint(data)
+        self.trials = _budget(entry.space, plan.trials)
         self.label = f"{entry.label} on {name}"
         self.folder = _folder(out, name, entry)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -155,10 +168,8 @@ class _Search:
                 ),
             )
             self._check_same(out)
-            points = _points(entry.space, plan.trials, plan.search_seed)
-            for point in points:
+            for point in _points(entry.space, self.trials, plan.search_seed):
                 self.study.enqueue_trial(point, skip_if_exists=True)
-            self.trials = len(points) or plan.trials
 
     def _storage(self, path: Path) -> Any:
         errors = require("sqlalchemy.exc", extra="experiments", purpose="Searching")
@@ -177,16 +188,18 @@ class _Search:
     def _check_same(self, out: Path) -> None:
         described = {
             "searched": _described(self.entry),
-            "trials": self.plan.trials,
+            "trials": self.trials,
             "data": self.checksum,
             "seed": self.plan.seeds[0],
             "search_seed": self.plan.search_seed,
         }
         before = {**described, **self.study.user_attrs.get("plan", {})}
-        if changed := sorted(key for key in described if described[key] != before[key]):
+        was, now = (flattened(json.loads(json.dumps(one))) for one in (before, described))
+        if changed := sorted(key for key in was | now if was.get(key) != now.get(key)):
+            listed = ", ".join(f"{key} was {was.get(key)}, now {now.get(key)}" for key in changed)
             raise ValueError(
-                f"{out} holds a search with other {changed}; give the same plan "
-                f"to go on with it, or choose another --out"
+                f"{out} holds a search of another plan ({listed}); give the same to go on with it, "
+                f"or choose another --out"
             )
         self.study.set_user_attr("plan", described)
 
@@ -324,8 +337,8 @@ class _Search:
         return chosen
 
 
-def _points(space: Space, most: int, seed: int) -> list[dict[str, Any]]:
-    """Return up to ``most`` different points of a space; none if it has no finite number.
+def _choices(space: Space) -> dict[str, Sequence[Any]]:
+    """Return every setting's values; nothing if there is no finite number of points.
 
     More points than an index can count are as good as no finite number.
     """
@@ -336,11 +349,23 @@ def _points(space: Space, most: int, seed: int) -> list[dict[str, Any]]:
         elif choice["scale"] == "linear" and isinstance(choice["from"] + choice["to"], int):
             choices[key] = range(choice["from"], choice["to"] + 1)
         else:
-            return []
+            return {}
+    return choices if math.prod(map(len, choices.values())) <= sys.maxsize else {}
+
+
+def _budget(space: Space, trials: int) -> int:
+    """Return how many trials a search has: all points where there are fewer than were asked for."""
+    choices = _choices(space)
+    return min(trials, math.prod(map(len, choices.values()))) if choices else trials
+
+
+def _points(space: Space, most: int, seed: int) -> list[dict[str, Any]]:
+    """Return up to ``most`` different points of a space; none if it has no finite number."""
+    choices = _choices(space)
+    if not choices:
+        return []
     shape = [len(values) for values in choices.values()]
     total = math.prod(shape)
-    if total > sys.maxsize:
-        return []
     drawn = random.Random(seed).sample(range(total), min(most, total))
     places = zip(*np.unravel_index(drawn, shape), strict=True)
     return [

@@ -67,9 +67,9 @@ def find_model(name: str) -> type[Model]:
 
 
 def build_model(
-    model: str | type[Model], data: HeteroData, settings: Mapping[str, Any] | None = None
+    model: str | type[Model], data: HeteroData, settings: Mapping[str, Any] | Config | None = None
 ) -> Model:
-    """Build a model with nothing learned yet from its name or class, and its settings.
+    """Build a model with nothing learned yet from its name or class, and its settings or config.
 
     Raises:
         ValueError: If the name or a setting is unknown; the message lists the known ones.

@@ -189,7 +189,10 @@ def _look_up(wanted: list[Any], raw_id: Any) -> Tensor:
     asked = set(wanted)
     number = {text: n for n, text in enumerate(map(str, known)) if text in asked}
     if unknown := [one for one in wanted if one not in number]:
-        raise ValueError(f"'user' needs original ids of data['user'].raw_id (got {unknown[0]!r})")
+        raise ValueError(
+            f"'user' has {unknown[0]!r}, which is no user of the data; their original ids are such "
+            f"as {str(known[0])!r}"
+        )
     return torch.tensor([number[one] for one in wanted])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import pickle
 import socket
@@ -54,6 +55,8 @@ class RunFolder:
     def __enter__(self) -> Self:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.glob("*.inter*")):
+                raise FileExistsError(errno.EEXIST, "it is a data folder")
             self._lock.acquire()
             self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         except Timeout:
@@ -138,7 +141,15 @@ def _check_same(path: Path, before: dict[str, Any], settings: dict[str, Any]) ->
     """Return whether the run may train longer than before; raise if it is another run."""
     old, new = (flattened({part: run[part] for part in _DECIDING}) for run in (before, settings))
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-    if other := sorted(changed.difference(_MAY_GROW)):
+    other = sorted(changed.difference(_MAY_GROW))
+    if other == ["data.sha256"]:
+        was, now = (run["environment"].get("modalities") for run in (before, settings))
+        what = "interactions or features" if was == now else f"modalities were {was}, now {now}"
+        raise ValueError(
+            f"{path} holds a run on these data as they were before ({what}); undo their change, or "
+            f"choose another output folder"
+        )
+    if other:
         was, now = ({k: values[k] for k in other if k in values} for values in (old, new))
         raise ValueError(
             f"{path} holds a run with other settings ({was}, now {now}){_of_version(before)}; give "

@@ -16,7 +16,15 @@ from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import Batch, Inputs, edge_label_index, fingerprint, validate_data
+from mentor_pyg.config import Config
+from mentor_pyg.data import (
+    Batch,
+    Inputs,
+    edge_label_index,
+    fingerprint,
+    modalities,
+    validate_data,
+)
 from mentor_pyg.devices import resolve_device
 from mentor_pyg.environment import describe_environment
 from mentor_pyg.interrupts import interruptible
@@ -38,8 +46,8 @@ def train(
     data: HeteroData,
     out: str | Path,
     *,
-    settings: Mapping[str, Any] | None = None,
-    config: TrainingConfig | None = None,
+    settings: Mapping[str, Any] | Config | None = None,
+    config: TrainingConfig | Mapping[str, Any] | None = None,
     refit: bool = False,
     test: bool = True,
     source: str | None = None,
@@ -62,8 +70,9 @@ def train(
         data: The dataset, with validation and test interactions.
         out: The output folder. It gets ``metrics.json``, ``settings.json``, ``model.safetensors``
             (for :func:`mentor_pyg.models.load_model`), checkpoints, CSV and TensorBoard logs.
-        settings: The model's settings that are not the default; none for a model that is built.
-        config: The run's settings.
+        settings: The model's settings that are not the default, or its config; none for a model
+            that is built.
+        config: The run's settings, or those that are not the default.
         refit: Whether to train a second model afterwards, in ``out/refit``, on all interactions
             for as many epochs as validation chose.
         test: Whether to report test; a search for settings leaves it unread.
@@ -83,7 +92,7 @@ def train(
         FloatingPointError: If a loss term becomes infinite or not a number.
     """
     start = time.perf_counter()
-    config = config or TrainingConfig()
+    config = TrainingConfig.from_dict(config or {})
     validate_data(data)
     torch.manual_seed(config.seed)
     if not isinstance(model, Model):
@@ -159,7 +168,8 @@ def describe_run(
     """Return what a run's result depends on, as JSON has it."""
     training = config.to_dict()
     del training["device"]  # Where a run goes on is not what it is.
-    environment = {**describe_environment(inputs.device), "data": source}
+    environment: dict[str, Any] = {**describe_environment(inputs.device), "data": source}
+    environment["modalities"] = list(modalities(data))
     asked, graph = getattr(model.config, "backend", None), inputs.graphs.get("interaction")
     if asked is not None and graph is not None:
         x = torch.empty(graph.num_sources, 1, device=graph.device)

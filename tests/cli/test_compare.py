@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,8 @@ def test_refuses(refused: Callable[..., None], plan: Path, tmp_path: Path) -> No
     refused("no file .*absent", "search", "--config", tmp_path / "absent", "--out", out)
     plan.write_text(plan.read_text().replace("variants: {wide: {settings.embedding_dim: 16}}", ""))
     refused("no model of the plan has 'variants'", "ablate", "--config", plan, "--out", out)
+    nothing = ("search", "--config", plan, "--out", out, "--only", "popularity")
+    refused("plan.yaml: no model has a 'search', such as", *nothing)
 
 
 @pytest.mark.parametrize("package", ["pyarrow", "matplotlib"])
@@ -101,17 +104,22 @@ def test_what_the_report_needs_is_there_before_training(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_cell_of_a_variant_without_a_modality_says_where_its_numbers_are(
+def test_a_cell_of_a_variant_with_features_missing_says_where_its_numbers_are(
     command: Command, refused: Callable[..., None], plan: Path, tmp_path: Path, folder: Path
 ) -> None:
     text = plan.read_text().replace(
-        "wide: {settings.embedding_dim: 16}", "deaf: {without: [textual]}"
+        "wide: {settings.embedding_dim: 16}",
+        "deaf: {without: [textual]}, less: {missing: {share: 0.5}}",
     )
     plan.write_text(text)
     out = tmp_path / "out"
     assert command("ablate", "--config", plan, "--out", out).status == 0
-    assert command("evaluate", out / "cells/tiny/bprmf/seed-0/run").status == 0
-    run = out / "cells" / "tiny" / "bprmf-deaf" / "seed-0" / "run"
-    numbers = rf"or read its numbers in {run.parent / 'cell.json'}: where its plan has 'without'"
+    for label in ("bprmf", "bprmf-deaf"):
+        cell = out / "cells" / "tiny" / label / "seed-0"
+        done = command("evaluate", cell / "run", "--k", "10")
+        recall = json.loads((cell / "cell.json").read_text())["test"]["recall@10"]
+        assert (done.status, done.out.splitlines()[0].split()[1]) == (0, f"{recall:.4f}")
+    run = out / "cells" / "tiny" / "bprmf-less" / "seed-0" / "run"
+    numbers = rf"or read its numbers in {run.parent / 'cell.json'}: where its plan has 'missing'"
     refused(f"does not say where its data are; give --data, {numbers}", "evaluate", run)
     refused(f"give these with --data, {numbers}", "evaluate", run, "--data", folder)

@@ -71,7 +71,13 @@ def test_original_ids(
     found = table(command("recommend", out, "--user", "u009", "u003", "--k", 2).out)
     assert found["user"].tolist() == ["u009", "u009", "u003", "u003"]
     assert found["item"].str.fullmatch(r"i0[0-7]\d").all()
-    refused(r"'user' needs original ids .*\(got '9'\)", "recommend", out, "--user", "9")
+    refused(
+        r"'user' has '9', which is no user of the data; .* such as 'u000'",
+        "recommend",
+        out,
+        "--user",
+        "9",
+    )
 
 
 def test_never_overwrites_unless_told_to(

@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mentor_pyg.cli.trained import open_run
@@ -36,7 +37,8 @@ def test_the_data_may_have_moved(
     moved = shutil.copytree(settings["environment"]["data"], tmp_path / "moved")
     settings["environment"]["data"] = str(tmp_path / "gone")
     (run / "settings.json").write_text(json.dumps(settings))
-    refused("no data folder .*gone; correct its path", "evaluate", run)
+    where = "or give with --data where those that .* was trained on are now"
+    refused(f"no data folder .*gone; correct its path, {where}", "evaluate", run)
     assert command("evaluate", run, "--data", moved).status == 0
     # Of other data, even with the same sizes, no number is given.
     lines = (moved / "tiny.inter").read_text().splitlines(keepends=True)
@@ -78,3 +80,14 @@ def test_refuses_what_is_no_finished_run(run: Path, refused: Callable[..., None]
     (run / "settings.json").unlink()
     refused("is no run folder .*give one that `mentor-pyg train` wrote to", "evaluate", run)
     refused("absent is no run folder", "evaluate", "absent")
+
+
+def test_modalities_that_came_since_are_left_out(
+    run: Path, tmp_path: Path, command: Command
+) -> None:
+    settings = json.loads((run / "settings.json").read_text())
+    data = shutil.copytree(settings["environment"]["data"], tmp_path / "more")
+    before = command("evaluate", run).out
+    np.save(data / "price_feat.npy", np.random.default_rng(0).random((80, 2)))
+    done = command("evaluate", run, "--data", data)
+    assert (done.status, done.out) == (0, before)

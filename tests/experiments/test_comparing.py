@@ -10,11 +10,20 @@ import pytest
 import torch
 from filelock import FileLock
 
+from examples.your_own_model import Content
 from mentor_pyg.data import fingerprint
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.evaluation import full_ranking, items_by_popularity, recall_by_item_group
 from mentor_pyg.evaluation.ranking import measured
-from mentor_pyg.experiments import Cell, cells_of, compare, read_plan, search, write_report
+from mentor_pyg.experiments import (
+    Cell,
+    cells_of,
+    compare,
+    read_plan,
+    report,
+    search,
+    write_report,
+)
 from mentor_pyg.experiments.comparing import STRATA
 from mentor_pyg.experiments.evidence import paired_test
 from mentor_pyg.models import build_model, load_model
@@ -103,7 +112,8 @@ def test_what_items_and_modalities_bring(write_plan: Write, out: Path) -> None:
     settings = json.loads((path.parent / "settings.json").read_text())
     assert settings["environment"]["data"] == plan.data["tiny"]
     deaf = json.loads((cells["mgcn-deaf"].folder / "run" / "settings.json").read_text())
-    assert deaf["environment"]["data"] is None  # No folder has what it was trained on.
+    assert deaf["environment"]["data"] == plan.data["tiny"]
+    assert deaf["environment"]["modalities"] == ["visual"]
 
     markdown = write_report(plan, out)[0].read_text()
     means = {label: [results_of(cells_of(plan, out), label, "test")] for label in ("mgcn",)}
@@ -352,6 +362,38 @@ def test_a_changed_plan_is_noticed(
         compare(plan, out)
     markdown = write_report(plan, out)[0].read_text()
     assert "### Failed: " in markdown and named in markdown
+
+
+def test_a_plan_that_changed_while_a_cell_was_under_way_is_noticed(
+    write_plan: Write, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{MODULE}._ranked", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    path = write_plan(*GIVEN)
+    with pytest.raises(KeyboardInterrupt):
+        compare(read_plan(path).only(["lightgcn"]), out, baselines=False)
+    monkeypatch.undo()
+    text = path.read_text()
+    monkeypatch.setattr(f"{MODULE}.train", lambda *_, **__: pytest.fail("trained"))
+    path.write_text(text.replace("embedding_dim: 8", "embedding_dim: 4"))
+    with pytest.raises(
+        ValueError, match=r"embedding_dim was 8, now 4\); undo the change, .*remove"
+    ):
+        compare(read_plan(path), out)
+    monkeypatch.undo()
+    path.write_text(text.replace("epochs: 3", "epochs: 4"))  # It may go on for longer.
+    compare(read_plan(path), out)
+
+
+def test_commands_import_the_models_of_others(write_plan: Write, out: Path) -> None:
+    own = ("popularity: {}", f"popularity: {{}}\n  {Content.name}: {{}}")
+    plan = read_plan(write_plan(*GIVEN, own))
+    command = f"--config {plan.path} --out '{out}/a b'"
+    imported = f"--import {Content.__module__}"
+    assert (
+        report._command("compare", plan, out / "a b") == f"mentor-pyg compare {imported} {command}"
+    )
+    ours = plan.only(["popularity"])
+    assert report._command("ablate", ours, out / "a b") == f"mentor-pyg ablate {command}"
 
 
 def test_how_models_are_trained_does_not_concern_fitted_ones(write_plan: Write, out: Path) -> None:

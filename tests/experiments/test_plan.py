@@ -111,7 +111,7 @@ def test_seeds_default_to_five(write_plan: Write) -> None:
         ("seeds: [3, 4]", f"search_seed: {2**63}", r"'search_seed' needs to be in \[0, "),
         ("seeds: [3, 4]", "notes: 3", "'notes' needs to be of type list"),
         ("seeds: [3, 4]", "seeds: []", "'seeds' needs different numbers"),
-        ("data: {tiny", "data: {x: absent, tiny", "no data folder absent for 'x'"),
+        ("data: {tiny", "data: {x: absent, tiny", "no data folder /.*absent for 'x'; relative"),
         ("data: {tiny", "date: {tiny", "has .'date'."),
         ("lightgcn:", "lightgnc:", r"lightgnc: 'model' needs to be one of"),
         ("embedding_dim: 8", "width: 8", r"LightGCNConfig has no settings \['width'\]; it has"),

@@ -261,19 +261,37 @@ def test_points_come_in_the_order_of_the_search_seed(write_plan: Write, tmp_path
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("trials: 4", "trials: 5", "trials"),
-        ("trials: 4", "trials: 4\nsearch_seed: 1", "search_seed"),
-        ("seeds: [3, 4]", "seeds: [4, 3]", "seed"),
-        ("settings.k: [5, 20]", "settings.k: [5, 10]", "searched"),
-        ("  item_knn:", "  item_knn:\n    missing: {share: 0.5}", "data', 'searched"),
+        ("trials: 4", "trials: 5", "trials was 4, now 5"),
+        ("trials: 4", "trials: 4\nsearch_seed: 1", "search_seed was 0, now 1"),
+        ("seeds: [3, 4]", "seeds: [4, 3]", "seed was 3, now 4"),
+        (
+            "settings.k: [5, 20]",
+            "settings.k: [5, 10]",
+            r"searched.space.settings.k was \[5, 20\], now \[5, 10\]",
+        ),
+        (
+            "  item_knn:",
+            "  item_knn:\n    missing: {share: 0.5}",
+            r"data was \w+, now \w+, searched.missing.share was None, now 0.5",
+        ),
     ],
 )
 def test_another_plan_needs_another_folder(
     write_plan: Write, out: Path, old: str, new: str, named: str
 ) -> None:
     search(read_plan(write_plan()), out)
-    with pytest.raises(ValueError, match=rf"item_knn on tiny: .* with other \['{named}'\]"):
+    with pytest.raises(ValueError, match=rf"item_knn on tiny: .* of another plan \({named}\);"):
         search(read_plan(write_plan((old, new))), out)
+
+
+def test_what_was_chosen_among_other_trials_is_not_compared(write_plan: Write, out: Path) -> None:
+    lists = ("settings.shrink: {from: 0.0, to: 50.0}", "settings.normalize: [true, false]")
+    search(read_plan(write_plan(lists)).only(["item_knn"]), out)
+    entry = read_plan(write_plan(lists)).models["item_knn"]
+    for trials in (4, 5):  # There are four points.
+        assert chosen_settings(entry, "tiny", out, trials=trials)
+    with pytest.raises(ValueError, match=r"chosen among 4 trials, and the plan asks for 2 now"):
+        chosen_settings(entry, "tiny", out, trials=2)
 
 
 def test_more_points_than_can_be_counted_are_proposed() -> None:

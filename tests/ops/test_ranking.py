@@ -191,7 +191,7 @@ def test_refuses_what_names_no_users(user: Any) -> None:
 
 
 def test_refuses_unknown_users() -> None:
-    with pytest.raises(ValueError, match=r"original ids of data\['user'\].raw_id \(got 'zoe'\)"):
+    with pytest.raises(ValueError, match=r"'zoe', which is no user of the data; .* such as 'a'"):
         user_ids(["a", "zoe"], 2, ["a", "b"])
     with pytest.raises(ValueError, match=r"'zoe', but data\['user'\].raw_id, .* is missing"):
         user_ids("zoe", 2)

@@ -54,7 +54,7 @@ def test_finish(tmp_path: Path) -> None:
         (changed("training", seed=1), r"\({}, now {'training.seed': 1}\)"),
         (changed("training", k=[10]), r"'training.k': \[10, 20\]}, now {'training.k': \[10\]}"),
         (changed("model", settings={"k": 5, "lr": 0.5}), r"{'model.settings.k': 10}, now"),
-        (changed("data", sha256="1"), r"{'data.sha256': '0'}, now {'data.sha256': '1'}"),
+        (changed("data", sha256="1", num_items=9), r"{'data.sha256': '0'}, now {'data.num_items'"),
     ],
 )
 def test_other_settings(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -83,3 +83,20 @@ def test_folder_that_cannot_be_written_to(path: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OSError, match=rf"cannot write to the output folder {tmp_path / path}: .+;"):
         RunFolder(tmp_path / path, SETTINGS).__enter__()
+
+
+def test_data_that_changed_are_told_by_their_modalities(tmp_path: Path) -> None:
+    settings = changed("environment", modalities=["visual"])
+    with RunFolder(tmp_path, settings):
+        pass
+    now = changed("data", sha256="1") | changed("environment", modalities=["visual", "price"])
+    now["data"] = {"sha256": "1"}
+    with pytest.raises(ValueError, match=r"were \['visual'\], now \['visual', 'price'\]"):
+        RunFolder(tmp_path, now).__enter__()
+
+
+def test_a_data_folder_gets_no_run(tmp_path: Path) -> None:
+    (tmp_path / "shop.inter").touch()
+    with pytest.raises(FileExistsError, match=rf"output folder {tmp_path}: it is a data folder;"):
+        RunFolder(tmp_path, SETTINGS).__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["shop.inter"]

@@ -349,3 +349,18 @@ def test_terms_need_not_be_there_in_every_step_and_epoch(
         rows = list(csv.DictReader(file))
     assert [row["train/extra"] for row in rows] == ["3.0", "", "8.5", ""]
     assert all(row["train/bpr"] and row["val/recall@10"] for row in rows)
+
+
+def test_settings_may_be_those_that_were_built(data: HeteroData, tmp_path: Path) -> None:
+    settings, config = {"num_layers": 1}, {"epochs": 1, "device": "cpu"}
+    found = train("lightgcn", data, tmp_path / "a", settings=settings, config=config)
+    same = train(
+        "lightgcn",
+        data,
+        tmp_path / "b",
+        settings=LightGCN.Config(num_layers=1),
+        config=TrainingConfig(epochs=1, device="cpu"),
+    )
+    assert found["config"] == same["config"] and found["test"] == same["test"]
+    with pytest.raises(ValueError, match="LightGCNConfig needs a mapping of settings"):
+        train("lightgcn", data, tmp_path / "c", settings=BPRMF.Config())
