@@ -407,8 +407,10 @@ def test_takes_the_edges_of_pyg(every_name: str, data: HeteroData) -> None:
     for batches in BATCHES.values():
         torch.manual_seed(0)
         expected = total(model.loss(data, *next(iter(batches(data, 32)))))
+        batch = next(iter(batches(wrapped, 32)))
+        assert {type(ids) for ids in batch} == {Tensor}
         torch.manual_seed(0)
-        assert torch.equal(total(model.loss(wrapped, *next(iter(batches(wrapped, 32))))), expected)
+        assert torch.equal(total(model.loss(wrapped, *batch)), expected)
 
 
 def test_called_as_a_module_it_is_its_loss(

@@ -127,11 +127,12 @@ def test_repr() -> None:
     assert not list(alignment.parameters())
 
 
-def test_a_view_that_does_not_go_into_the_fused_one_is_named() -> None:
+@pytest.mark.parametrize("width", [DIM + 1, DIM - 1])
+def test_a_view_that_does_not_go_into_the_fused_one_is_named(width: int) -> None:
     reps = representations(("visual",))
-    wider = {"user": torch.randn(USERS, DIM + 1), "item": torch.randn(ITEMS, DIM + 1)}
+    wider = {"user": torch.randn(USERS, width), "item": torch.randn(ITEMS, width)}
     reps = Representations(
         {**reps.user, "visual": wider["user"]}, {**reps.item, "visual": wider["item"]}
     )
-    with pytest.raises(ValueError, match=rf"'visual' needs a width that .* {DIM} .*got {DIM + 1}"):
+    with pytest.raises(ValueError, match=rf"'visual' needs a width that .* {DIM} .*got {width}"):
         CrossModalAlignment()(reps)
