@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from mentor_pyg.experiments import chosen_settings, read_plan, search, searching
+from mentor_pyg.experiments import chosen_settings, compare, read_plan, search, searching
 from mentor_pyg.training import train
 
 optuna = pytest.importorskip("optuna")
@@ -290,8 +290,9 @@ def test_what_was_chosen_among_other_trials_is_not_compared(write_plan: Write, o
     entry = read_plan(write_plan(lists)).models["item_knn"]
     for trials in (4, 5):  # There are four points.
         assert chosen_settings(entry, "tiny", out, trials=trials)
+    fewer = read_plan(write_plan(lists, ("trials: 4", "trials: 2"))).only(["item_knn"])
     with pytest.raises(ValueError, match=r"chosen among 4 trials, and the plan asks for 2 now"):
-        chosen_settings(entry, "tiny", out, trials=2)
+        compare(fewer, out, baselines=False)
 
 
 def test_more_points_than_can_be_counted_are_proposed() -> None:
