@@ -47,7 +47,7 @@ GIVEN = (
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
+    return tmp_path / "my out"
 
 
 def named(cells: list[Cell]) -> list[tuple[str, int]]:
@@ -227,7 +227,7 @@ def test_a_failed_cell_is_reported_and_tried_again(
     markdown = write_report(plan, out)[0].read_text()
     assert "### Failed: item_knn, seed 3\n\nMemoryError: too little" in markdown
     title, _, failed = markdown.partition("### Failed")
-    command = f"mentor-pyg compare --config {plan.path} --out {out}"
+    command = f"mentor-pyg compare --config {plan.path} --out '{out}'"
     assert command in title and f"{command} --only item_knn" in failed
     ablation = write_report(plan, out, "ablation")[0].read_text()
     assert f"{command.replace('compare', 'ablate')} --only item_knn" in ablation
@@ -254,7 +254,7 @@ def test_goes_on_with_an_interrupted_cell(
     monkeypatch.setattr(f"{MODULE}.train", stopped)
     with pytest.raises(KeyboardInterrupt):
         compare(plan, out)
-    assert capsys.readouterr().err == f"stopped; run the same again with --out {out} to go on\n"
+    assert capsys.readouterr().err == f"stopped; run the same again with --out '{out}' to go on\n"
     monkeypatch.undo()
     epochs: list[int] = []
 
