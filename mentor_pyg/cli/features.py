@@ -150,7 +150,10 @@ def _of_columns(given: _Given, known: list[str]) -> _Source:
     from mentor_pyg.features import ColumnEncoder
 
     table = given.table(known)
-    encoder = ColumnEncoder(table.columns)
+    encoder = ColumnEncoder(table.columns, ids=known)
+    for name, part in encoder.about["columns"].items():
+        categories = part.get("categories")
+        print(f"{name}: {'a number' if categories is None else f'{len(categories)} categories'}")
     return encoder.read, encoder, {"values": table.sha256()}
 
 
