@@ -43,10 +43,13 @@ def test_columns_become_features_that_models_read(
 def test_a_slip_in_a_column_is_named_by_its_item(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "items.csv").write_text("item,price\n4,1.5\n7,n/a\n")
+    count = InteractionFolder(folder)[0]["item"].num_nodes
+    ids = "".join(f"a{item}\t{item}\n" for item in range(count))
+    (folder / "i_id_mapping.csv").write_text(f"asin\titemID\n{ids}")
+    (folder / "items.csv").write_text("item,price\na4,1.5\na7,n/a\n")
     with pytest.raises(SystemExit):
         run("columns", folder, "--columns", "price")
-    assert "the column 'price': 'n/a' of item 7 is no number" in capsys.readouterr().err
+    assert "the column 'price': 'n/a' of item a7 is no number" in capsys.readouterr().err
 
 
 def test_texts_of_movielens_need_no_columns(
