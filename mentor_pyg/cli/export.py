@@ -184,7 +184,7 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     )
     parser.add_argument(
         "--index",
-        type=Literal["exact", "hnsw", "ivfpq"] | None,
+        choices=["exact", "hnsw", "ivfpq"],
         help='a FAISS index to add (extra "faiss"); else all items are compared with',
     )
     parser.add_argument(

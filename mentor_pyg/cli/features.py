@@ -217,7 +217,7 @@ def _say(report: Report, known: list[str]) -> None:
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "kind", type=Kind, metavar="KIND", help="text, image, audio, columns or array"
+        "kind", choices=[*_SOURCES], metavar="KIND", help="text, image, audio, columns or array"
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the data folder")
     parser.add_argument(
