@@ -542,7 +542,7 @@ def test_folders_name_columns_that_a_file_lacks_alone(make: Made, tmp_path: Path
 
 
 def test_another_encoding_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes("user,item\nJosé,i\n".encode("latin1"))
+    (tmp_path / "a.csv").write_bytes("user,item\nJosé,i\nu,i\n".encode("latin1"))
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 a.csv`.*, or give --max-err"):
         prepare([tmp_path / "a.csv"], tmp_path / "out")
     lines = '{"user":"a","item":"i"}\n\n{"user":"b"\n{"user":"José","item":"i"}\n\n[]\n'
