@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 import threading
@@ -44,7 +45,8 @@ def interruptible(out: Path) -> Iterator[None]:
             yield
         except (KeyboardInterrupt, SystemExit):
             if not is_inner:
-                print(f"stopped; run the same again with --out {out} to go on", file=sys.stderr)
+                where = shlex.quote(str(out))
+                print(f"stopped; run the same again with --out {where} to go on", file=sys.stderr)
             raise
         finally:
             _SAYS_SO.reset(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ def run(
         **{name: value for name, value in options.items() if value is not None},
     )
     prepared = prepare(files, out, settings, force=force, say=print)
-    print(f"written to {prepared.folder}; see card.md, or train with --data {out}")
+    where = shlex.quote(str(out))
+    print(f"written to {prepared.folder}; see card.md, or train with --data {where}")
 
 
 def _feature(text: str) -> tuple[str, str]:

@@ -17,10 +17,11 @@ def reviews(tmp_path: Path) -> Path:
 
 def test_prepares_what_train_takes(command: Command, reviews: Path, tmp_path: Path) -> None:
     pytest.importorskip("duckdb", reason="needs the extra 'prepare'")
-    out = tmp_path / "data"
+    out = tmp_path / "my data"
     args = ("--core", 2, "--val-ratio", 0.2, "--seed", 3, "--threads", 1)
     done = command("prepare", reviews, "--out", out, *args)
     assert (done.status, done.err) == (0, "")
+    assert done.out.endswith(f"see card.md, or train with --data '{out}'\n")
     assert f"columns of {reviews}: user reviewerID (guessed), item asin (guessed)\n" in done.out
     assert "2-core, in 0 rounds: 60 interactions, 12 users, 9 items\n" in done.out
     run = ("--model", "bprmf", "--data", out, "--out", tmp_path / "run", "--training.epochs", 1)

@@ -556,6 +556,9 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
     settings = Preparation(items=str(tmp_path / "movies.dat"))
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 movies.dat`"):
         prepare([tmp_path / "ratings.dat"], tmp_path / "out", settings)
+    (tmp_path / "of shop.csv").write_text("user,item\nu,i\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"`iconv -f utf-16 -t utf-8 'of shop.csv'`"):
+        prepare([tmp_path / "of shop.csv"], tmp_path / "out")
     (tmp_path / "a.csv").write_text("user,item\nu,i\n", encoding="utf-16")
     (tmp_path / "a.jsonl").write_text('{"user": "u", "item": "i"}\n', encoding="utf-16")
     for name in ("a.csv", "a.jsonl"):
