@@ -226,9 +226,9 @@ def _formed(
     if decimal_comma and (rating := value.get("rating")):
         value = {**value, "rating": f"regexp_replace({rating}, '{_DECIMAL_COMMA}', '\\1.\\2')"}
     if time_format is not None and (time := value.get("time")):
-        form, other = literal(time_format), literal(f"not {time_format}: ")
+        form, other = literal(time_format), literal(f", not {time_format}")
         seconds = f"epoch(try_strptime({time}, {form}))::VARCHAR"
-        value = {**value, "time": f"coalesce({seconds}, {other} || nullif({time}, ''))"}
+        value = {**value, "time": f"coalesce({seconds}, nullif({time}, '') || {other})"}
     return value
 
 
@@ -327,7 +327,7 @@ def refuse_malformed(malformed: Sequence[Malformed], max_errors: int, rows: int)
                 " (times are numbers, dates such as 2024-05-01 12:30, with or without a zone, or "
                 "what --time-format '%d.%m.%Y %H:%M' says)"
             )
-        if len(malformed) <= rows:  # Of most of them the file is not at fault.
+        if len(malformed) <= rows:  # Else most are, and it is a form that is another.
             mend += f", or give --max-errors {len(malformed)} to leave them out"
         raise ValueError(
             f"{len(malformed):,} lines are malformed, more than 'max_errors' ({max_errors}): "

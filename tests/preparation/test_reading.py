@@ -646,8 +646,8 @@ def test_times_and_ratings_of_another_form(name: str, tmp_path: Path) -> None:
     first = 9 + (name == "a.csv")
     assert [(one.line, one.reason) for one in prepared.malformed] == [
         (first, "the rating is no number, 1.234,5"),
-        (first + 1, f"the time is none, not {form}: 2024-02-07 12:30"),
-        (first + 2, f"the time is none, not {form}: 1700000000"),
+        (first + 1, f"the time is none, 2024-02-07 12:30, not {form}"),
+        (first + 2, f"the time is none, 1700000000, not {form}"),
     ]
     card = (tmp_path / "out" / "card.md").read_text()
     assert f"--time-format '{form}' --decimal-comma --max-errors 3" in card
