@@ -45,8 +45,8 @@ def interruptible(out: Path) -> Iterator[None]:
             yield
         except (KeyboardInterrupt, SystemExit):
             if not is_inner:
-                again = f"--out {shlex.quote(str(out))}"
-                print(f"stopped; run the same again with {again} to go on", file=sys.stderr)
+                where = shlex.quote(str(out))
+                print(f"stopped; run the same again with --out {where} to go on", file=sys.stderr)
             raise
         finally:
             _SAYS_SO.reset(token)

@@ -13,6 +13,7 @@ __all__ = [
     "ITEM_COLUMNS",
     "as_text",
     "find_columns",
+    "find_delimiter",
     "find_table",
     "first_image",
     "id_column",
@@ -34,6 +35,8 @@ The field's own tables, and ``items.parquet`` of a data folder, have the number 
 ``itemID`` beside its original id.
 """
 
+_DELIMITERS = ("\t", "::", ",", ";", "|")
+
 _BLOCK = 2**26
 """The most bytes of a row of text, which bounds memory: 64 MiB."""
 
@@ -42,7 +45,7 @@ def read_table(path: Path) -> Any:
     """Return the table of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file, pyarrow's.
 
     Columns of CSV and TSV are text: an id such as 007, and a title such as NA, are what they are.
-    So are the dates of JSON Lines.
+    What separates them the first line says. Dates of JSON Lines are text, too.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -95,6 +98,11 @@ def find_columns(
         for role, usual in known.items()
     }
     return {role: name for role, name in found.items() if name is not None}
+
+
+def find_delimiter(line: str) -> str | None:
+    """Return what separates the columns of a text file with this first line, if anything does."""
+    return next((mark for mark in _DELIMITERS if mark in line), None)
 
 
 def id_column(table: Any, path: Path) -> str:
@@ -177,7 +185,11 @@ def _with_dates_as_text(kind: Any, arrow: Any) -> Any:
 
 
 def _read_text(path: Path, arrow: Any, csv: Any) -> Any:
-    delimiter = "\t" if path.suffix == ".tsv" else ","
+    with open(path, "rb") as file:
+        start = file.read(2**16).decode("utf-8-sig", errors="replace").lstrip("\r\n")
+    delimiter = find_delimiter("".join(start.splitlines()[:1]))
+    if delimiter in (None, "::"):  # It has one column, or one with such a name.
+        delimiter = "\t" if path.suffix == ".tsv" else ","
     options = {
         "read_options": csv.ReadOptions(block_size=_BLOCK),
         "parse_options": csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),

@@ -66,3 +66,32 @@ def test_text_that_parquet_holds_as_bytes_is_text(tmp_path: Path) -> None:
         "ü1": "Tür",
         "2": None,
     }
+
+
+@pytest.mark.parametrize("mark", [",", ";", "|", "\t"])
+@pytest.mark.parametrize("kind", ["csv", "tsv"])
+def test_the_first_line_says_what_separates_columns(mark: str, kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / f"items.{kind}"
+    path.write_text(f'\ufeffitem{mark}title\n007{mark}"Milk, 1 l"\n', encoding="utf-8")
+    table = read_table(path)
+    assert table.column_names == ["item", "title"]
+    assert table.to_pylist() == [{"item": "007", "title": "Milk, 1 l"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("items.tsv", "item\na, b\n", ["item"]),
+        ("items.csv", "item\na\n", ["item"]),
+        ("items.csv", "item,of::shop\na,b\n", ["item", "of::shop"]),
+        ("items.csv", "\n\nitem;title\na;b, c\n", ["item", "title"]),
+    ],
+)
+def test_a_first_line_of_one_column_or_after_blank_ones(
+    name: str, text: str, columns: list[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / name).write_text(text)
+    table = read_table(tmp_path / name)
+    assert table.column_names == columns and table.num_rows == 1

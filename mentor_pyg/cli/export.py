@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import HeteroData
 
     from mentor_pyg.models import Model
+    from mentor_pyg.transforms import AddItems
 
 __all__ = ["add_arguments", "run"]
 
@@ -52,12 +54,13 @@ def run(
         if source.is_dir():
             check_same_encoder(new_items, like=source)
     model, dataset = load_run(run, data)
-    if added is not None:
+    if added is not None and new_items is not None:
         try:
             dataset = added(dataset)
         except ValueError as error:
             raise ValueError(f"{new_items}: {error}") from error
         model = _extended(model, dataset)
+        _say_coverage(dataset, added, new_items)
     if own is not None:
         if own.index.isin(as_text(dataset[ITEM].get("raw_id"), num_items(dataset))).any():
             tables.append(own)
@@ -134,6 +137,36 @@ def _extended(model: Model, data: HeteroData) -> Model:
         raise ValueError(str(error)) from error
 
 
+def _say_coverage(data: HeteroData, added: AddItems, folder: Path) -> None:
+    """Say how many new items have features: all that have none are served by one row."""
+    import torch
+
+    from mentor_pyg.data import modalities, presence
+
+    has = {modality: presence(data, modality)[-added.count :] for modality in modalities(data)}
+    found = {modality: int(rows.sum()) for modality, rows in has.items()}
+    of_each = ", ".join(f"{modality} of {number:,}" for modality, number in found.items())
+    print(f"new items: {added.count:,}; {of_each or 'the data have no features'}")
+    if has and (bare := added.count - int(torch.stack([*has.values()]).any(dim=0).sum())):
+        fewest = min(found, key=lambda modality: found[modality])
+        force = " --force" if fewest in added.features else ""
+        print(
+            f"{bare:,} new items have no features, and get one row, the mean over all items; give "
+            f"them some by `mentor-pyg features {_features_of(fewest, folder)}{force}`",
+            file=sys.stderr,
+        )
+
+
+def _features_of(modality: str, folder: Path) -> str:
+    """Return the arguments of `mentor-pyg features` for a modality of a folder's items."""
+    from mentor_pyg.datasets.feature_file import MODALITY_ALIASES
+
+    kinds = {alias: kind for kind, alias in MODALITY_ALIASES.items()}
+    kind = kinds.get(modality, "array")
+    more = {"text": "", "array": f" --name {modality} --array FILE"}.get(kind, " --files FOLDER")
+    return f"{kind} {shlex.quote(str(folder))}{more}"
+
+
 def _about(run: Path) -> dict[str, Any]:
     path = run / "metrics.json"
     if not path.is_file():
@@ -151,7 +184,7 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     )
     parser.add_argument(
         "--index",
-        type=Literal["exact", "hnsw", "ivfpq"] | None,
+        choices=["exact", "hnsw", "ivfpq"],
         help='a FAISS index to add (extra "faiss"); else all items are compared with',
     )
     parser.add_argument(

@@ -150,7 +150,10 @@ def _of_columns(given: _Given, known: list[str]) -> _Source:
     from mentor_pyg.features import ColumnEncoder
 
     table = given.table(known)
-    encoder = ColumnEncoder(table.columns)
+    encoder = ColumnEncoder(table.columns, ids=known)
+    for name, part in encoder.about["columns"].items():
+        categories = part.get("categories")
+        print(f"{name}: {'a number' if categories is None else f'{len(categories)} categories'}")
     return encoder.read, encoder, {"values": table.sha256()}
 
 
@@ -214,7 +217,7 @@ def _say(report: Report, known: list[str]) -> None:
 def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "kind", type=Kind, metavar="KIND", help="text, image, audio, columns or array"
+        "kind", choices=[*_SOURCES], metavar="KIND", help="text, image, audio, columns or array"
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the data folder")
     parser.add_argument(

@@ -112,7 +112,15 @@ def _literals(hint: Any) -> list[str]:
 def _plain(message: str) -> str:
     """Return what jsonargparse says of a value, without its Python."""
     message = re.sub(r'Parser key "([\w.]+)":', r"'\1':", message)
-    return re.sub(r"<class '([\w.]+)'>", r"\1", message)
+    message = re.sub(r"<class '([\w.]+)'>", r"\1", message)
+    message = re.sub(  # Of an option that may be left out.
+        r"Does not validate against any of the Union subtypes\s+Subtypes: \[(.*?), NoneType\]\s+"
+        r"Errors:.*Given value: ",
+        r"Expected a \1. Got value: ",
+        message,
+        flags=re.DOTALL,
+    )
+    return re.sub(r"Expected a typing\.Literal\[(.*?)\]", r"Expected one of \1", message)
 
 
 def _words(args: Sequence[str] | None) -> list[str]:

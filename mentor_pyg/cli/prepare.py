@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ def run(
         **{name: value for name, value in options.items() if value is not None},
     )
     prepared = prepare(files, out, settings, force=force, say=print)
-    print(f"written to {prepared.folder}; see card.md, or train with --data {out}")
+    where = shlex.quote(str(out))
+    print(f"written to {prepared.folder}; see card.md, or train with --data {where}")
 
 
 def _feature(text: str) -> tuple[str, str]:
@@ -54,6 +56,13 @@ def add_arguments(parser: ArgumentParser, words: list[str]) -> None:
     add("--name", type=str | None, help="the name of the dataset; else that of the folder")
     for role in ("user", "item", "rating", "time"):
         add(f"--{role}", type=str | None, metavar="COLUMN", help=f"the column of the {role}")
+    add(
+        "--time-format",
+        type=str | None,
+        metavar="FORMAT",
+        help="of times, as '%%d.%%m.%%Y %%H:%%M'; else numbers, or dates as 2024-05-01 12:30",
+    )
+    add("--decimal-comma", action="store_true", help="ratings may be 3,5")
     add("--columns", type=str | None, metavar="NAME,...", help="all columns, if there's no header")
     add("--items", type=str | None, metavar="FILE", help="ids, titles, descriptions, images, links")
     add(

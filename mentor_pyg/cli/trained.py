@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def load_run(run: Path, data: Path | None = None) -> tuple[Model, HeteroData]:
     if not weights.exists():
         raise FileNotFoundError(
             f"{run} holds a run that is not finished (it has no {weights.name}); go on with it by "
-            f"the command that began it, with --out {run}"
+            f"the command that began it, with --out {shlex.quote(str(run))}"
         )
     try:
         dataset = read_source(source)

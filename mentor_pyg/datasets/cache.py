@@ -4,7 +4,9 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from torch import Tensor
@@ -64,7 +66,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def read_cache(path: Path) -> HeteroData | None:
-    """Return a cached dataset, or ``None`` if there is none or it is damaged.
+    """Return a cached dataset, or ``None`` if there is none, not any more, or it is damaged.
 
     Nothing in a cache file is executed: it holds tensors and plain values only.
     """
@@ -72,6 +74,8 @@ def read_cache(path: Path) -> HeteroData | None:
         return None
     try:
         tensors, entries = load_checked(path)
+    except FileNotFoundError:  # Another process made it of newer sources just now.
+        return None
     except (OSError, ValueError) as error:
         _logger.warning("The cache file %s is written anew (%s)", path, error)
         return None
@@ -82,8 +86,14 @@ def read_cache(path: Path) -> HeteroData | None:
     return data
 
 
-def write_cache(data: HeteroData, path: Path) -> None:
+def write_cache(data: HeteroData, path: Path, *, alone: bool = False) -> None:
     """Write a cache file such that readers see it whole or not at all.
+
+    Args:
+        data: The dataset.
+        path: The file, of a name by :func:`cache_file_name`.
+        alone: Whether the folder is that of one dataset, where those made of what its sources were
+            before are to go.
 
     Raises:
         OSError: If it cannot be written.
@@ -96,6 +106,11 @@ def write_cache(data: HeteroData, path: Path) -> None:
             if is_tensor:
                 tensors[_tensor_name(key, name)] = value
     save_checked(tensors, path, json.dumps(entries))
+    stale = re.escape(path.name.rpartition("-")[0]) + r"-[0-9a-f]{32}\.safetensors"
+    for other in path.parent.iterdir() if alone else ():
+        if other.name != path.name and re.fullmatch(stale, other.name):
+            with suppress(OSError):
+                other.unlink()
 
 
 def _tensor_name(store: str | tuple[str, ...] | list[str], name: str) -> str:

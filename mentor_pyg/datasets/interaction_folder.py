@@ -143,7 +143,9 @@ class InteractionFolder(InMemoryDataset):
         data = assemble(interactions, features)
         for side, ids in raw_ids.items():
             data[side].raw_id = ids
-        write_cache(data, self._cache_file)
+        beside = self._inter_file.parent / "processed"
+        own = self._cache_dir is None and self._cache_file.parent == beside
+        write_cache(data, self._cache_file, alone=own)
         return data
 
     def _prepare_cache_folder(self) -> None:

@@ -127,7 +127,7 @@ class EmbeddingTables:
         Original ids are in it as the UTF-8 bytes of a JSON list.
 
         Args:
-            path: The file to write or to replace.
+            path: The file to write or to replace; its folder is made if need be.
             metadata: What the file says about the tables.
         """
         tensors = {
@@ -139,6 +139,7 @@ class EmbeddingTables:
         for side, ids in self._raw_ids.items():
             if ids is not None:
                 tensors[f"{side}.raw_id"] = to_bytes(ids)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         save_tensors(tensors, path, metadata)
 
     @property

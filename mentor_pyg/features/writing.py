@@ -112,14 +112,17 @@ def write_features(
     start = time.perf_counter()
     whole = {**about, "num_items": num_items, "batch_size": batch_size}
     about = json.loads(json.dumps(whole, default=str))
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    holder = path.with_name(f".{path.name}.lock")
     try:
-        with lock:
-            work = _Work(path, num_items, about)
-            batches = range(work.done, num_items, batch_size)
-            for first in _progress(batches, path.name, num_items):
-                work.take(range(first, min(first + batch_size, num_items)), read, encode)
-            shape = work.finish()
+        with filelock.FileLock(holder, timeout=0):
+            try:
+                work = _Work(path, num_items, about)
+                batches = range(work.done, num_items, batch_size)
+                for first in _progress(batches, path.name, num_items):
+                    work.take(range(first, min(first + batch_size, num_items)), read, encode)
+                shape = work.finish()
+            finally:
+                holder.unlink(missing_ok=True)
     except filelock.Timeout:
         raise OSError(f"another process is writing {path}; wait until it is done") from None
     report = Report(

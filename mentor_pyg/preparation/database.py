@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,9 +113,10 @@ def is_utf16(path: Path) -> bool:
 
 def mend_encoding(path: Path) -> str:
     """Return how a file of another encoding is mended."""
+    name = shlex.quote(path.name)
     if is_utf16(path):
-        return f"convert it by `iconv -f utf-16 -t utf-8 {path.name}`"
-    return f"convert it, as by `iconv -f latin1 -t utf-8 {path.name}` if it is in Latin-1"
+        return f"convert it by `iconv -f utf-16 -t utf-8 {name}`"
+    return f"convert it, as by `iconv -f latin1 -t utf-8 {name}` if it is in Latin-1"
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from mentor_pyg.preparation.items import TEXTS, read_items
 from mentor_pyg.preparation.reading import (
     KNOWN_COLUMNS,
     Malformed,
+    check_time_format,
     read_interactions,
     refuse_malformed,
 )
@@ -143,7 +144,7 @@ def _make(
     sources = [open_source(connection, path, settings.columns, asked) for path in paths]
     malformed, columns = _read(stages, sources, settings)
     described, again = _read_items(stages, settings, malformed)
-    refuse_malformed(malformed, settings.max_errors)
+    refuse_malformed(malformed, settings.max_errors, count(connection, "SELECT count(*) FROM raw"))
     for line in malformed[:20]:
         say(f"left out: {line}")
     if again:
@@ -187,7 +188,12 @@ def _read(
     """Read all files, and return their malformed lines, and of every file the columns."""
     connection = stages.connection
     asked = {role: getattr(settings, role) for role in KNOWN_COLUMNS}
-    required = ["user", "item", *(["rating"] if settings.min_rating is not None else [])]
+    required = ["user", "item"]
+    if settings.min_rating is not None or settings.decimal_comma:
+        required.append("rating")
+    if settings.time_format is not None:
+        required.append("time")
+        check_time_format(connection, settings.time_format)
     connection.execute(
         "CREATE TABLE IF NOT EXISTS raw "
         "(user VARCHAR, item VARCHAR, rating DOUBLE, time DOUBLE, breaks INTEGER)"
@@ -196,7 +202,9 @@ def _read(
     chosen: dict[Path, dict[str, str]] = {}
 
     def read(source: Source, columns: dict[str, str]) -> list[Any]:
-        found = read_interactions(connection, source, columns)
+        found = read_interactions(
+            connection, source, columns, settings.time_format, settings.decimal_comma
+        )
         return [[one.line, one.reason] for one in found]
 
     for source in sources:

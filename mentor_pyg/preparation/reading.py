@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mentor_pyg.item_tables import ITEM_COLUMNS
 from mentor_pyg.preparation.database import (
     NOT_UTF8,
+    engine,
     file_literal,
     literal,
     mend_encoding,
@@ -24,6 +26,7 @@ __all__ = [
     "KNOWN_COLUMNS",
     "Malformed",
     "blank_and_unreadable",
+    "check_time_format",
     "is_nested",
     "line_numbers",
     "read_interactions",
@@ -52,6 +55,10 @@ OR error_type = 'UNQUOTED VALUE' AND (
 """Whether a malformed line takes in others, blank ones before it aside. Of long ones DuckDB keeps
 the first 10,000 bytes, and of those that end in another of its buffers not even these."""
 
+_DECIMAL_COMMA = r"^(\s*[-+]?\d*),(\d+\s*)$"
+_HAS_COMMA = "the rating has a decimal comma"
+_NO_TIME = "the time is none"
+
 _SHOWN = 5
 
 
@@ -68,8 +75,22 @@ class Malformed:
         return f"{self.path}, line {self.line}: {self.reason}"
 
 
+def check_time_format(connection: DuckDBPyConnection, time_format: str) -> None:
+    """Raise a ``ValueError`` if the database does not understand a form of times."""
+    try:
+        connection.execute(f"SELECT try_strptime('', {literal(time_format)})")
+    except engine().Error as error:
+        raise ValueError(
+            f"'time_format' needs a form of times such as %d.%m.%Y %H:%M (got {time_format!r})"
+        ) from error
+
+
 def read_interactions(
-    connection: DuckDBPyConnection, source: Source, columns: Mapping[str, str]
+    connection: DuckDBPyConnection,
+    source: Source,
+    columns: Mapping[str, str],
+    time_format: str | None = None,
+    decimal_comma: bool = False,
 ) -> list[Malformed]:
     """Append a source to the table ``raw`` (user, item, rating, time in seconds, breaks).
 
@@ -82,6 +103,8 @@ def read_interactions(
         source: The table.
         columns: The column of ``"user"``, ``"item"`` and, if there are such, ``"rating"`` and
             ``"time"``.
+        time_format: The form that times have to have, as of ``strptime``.
+        decimal_comma: Whether ratings may have a comma for a point.
 
     Returns:
         The malformed lines, which are not appended.
@@ -92,7 +115,8 @@ def read_interactions(
     """
     for role, name in columns.items():
         source.refuse_nested(role, name, f"give a column of single values, with --{role}")
-    value = {role: source.column(name) for role, name in columns.items()}
+    formed = partial(_formed, time_format=time_format, decimal_comma=decimal_comma)
+    value = formed({role: source.column(name) for role, name in columns.items()})
     with naming(source.path):
         connection.execute(
             f"INSERT INTO raw SELECT nullif({value['user']}, ''), nullif({value['item']}, ''), "
@@ -103,7 +127,7 @@ def read_interactions(
         malformed = take_malformed(connection, source.path) if source.kind == "csv" else []
         if connection.execute("SELECT 1 FROM raw WHERE breaks < 0 LIMIT 1").fetchone():
             connection.execute("DELETE FROM raw WHERE breaks < 0")
-            malformed += _find_malformed(connection, source, columns, malformed)
+            malformed += _find_malformed(connection, source, columns, malformed, formed)
     return sorted(malformed, key=lambda one: one.line)
 
 
@@ -135,6 +159,7 @@ def _find_malformed(
     source: Source,
     columns: Mapping[str, str],
     others: Sequence[Malformed],
+    formed: Callable[[dict[str, str]], dict[str, str]],
 ) -> list[Malformed]:
     """Read the file again, for where the lines of malformed values are among the other ones."""
     value = {role: source.column(name) for role, name in columns.items()}
@@ -150,6 +175,7 @@ def _find_malformed(
             for role, name in columns.items()
         }
         left_out, unreadable = blank_and_unreadable(source.path)
+    value = formed(value)
     found = connection.execute(
         f"SELECT row, reason FROM (SELECT row_number() OVER () AS row, "
         f"{_is_malformed(source, value)} AS malformed, {_reason(source, value)} AS reason "
@@ -193,6 +219,19 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '\\"') + '"'
 
 
+def _formed(
+    value: dict[str, str], *, time_format: str | None, decimal_comma: bool
+) -> dict[str, str]:
+    """Return values in SQL with times and ratings in the forms that are read, where they can be."""
+    if decimal_comma and (rating := value.get("rating")):
+        value = {**value, "rating": f"regexp_replace({rating}, '{_DECIMAL_COMMA}', '\\1.\\2')"}
+    if time_format is not None and (time := value.get("time")):
+        form, other = literal(time_format), literal(f", not {time_format}")
+        seconds = f"epoch(try_strptime({time}, {form}))::VARCHAR"
+        value = {**value, "time": f"coalesce({seconds}, nullif({time}, '') || {other})"}
+    return value
+
+
 def _is_malformed(source: Source, value: Mapping[str, str]) -> str:
     bad = f"({_bad_rating(value)} OR {_bad_time(value)})"
     if source.kind == "csv":
@@ -228,10 +267,12 @@ def _reason(source: Source, value: Mapping[str, str]) -> str:
             f"left({value[role]}, 40)"
             for role in ("user", "item")
         )
+    rating = value.get("rating", "NULL")
     return (
-        f"CASE {nested} WHEN {_bad_rating(value)} THEN 'the rating is no number, ' || "
-        f"left({value.get('rating', 'NULL')}, 40) WHEN {_bad_time(value)} "
-        f"THEN 'the time is none, ' || left({value.get('time', 'NULL')}, 40) "
+        f"CASE {nested} WHEN {_bad_rating(value)} THEN "
+        f"CASE WHEN regexp_matches({rating}, '{_DECIMAL_COMMA}') THEN '{_HAS_COMMA}, ' "
+        f"ELSE 'the rating is no number, ' END || left({rating}, 40) WHEN {_bad_time(value)} "
+        f"THEN '{_NO_TIME}, ' || left({value.get('time', 'NULL')}, 40) "
         f"ELSE 'no record with such columns' END"
     )
 
@@ -262,8 +303,13 @@ def _seconds(number: str) -> str:
     )
 
 
-def refuse_malformed(malformed: Sequence[Malformed], max_errors: int) -> None:
+def refuse_malformed(malformed: Sequence[Malformed], max_errors: int, rows: int) -> None:
     """Raise if there are more malformed lines than are put up with.
+
+    Args:
+        malformed: The lines.
+        max_errors: How many are put up with.
+        rows: How many other ones there are.
 
     Raises:
         ValueError: With where the first are.
@@ -274,7 +320,16 @@ def refuse_malformed(malformed: Sequence[Malformed], max_errors: int) -> None:
         mend = "correct them"
         if encoded := [one.path for one in malformed if NOT_UTF8 in one.reason]:
             mend = f"if {encoded[0].name} is in another encoding, {mend_encoding(encoded[0])}"
+        if any(one.reason.startswith(_HAS_COMMA) for one in malformed):
+            mend += ", or give --decimal-comma"
+        if any(one.reason.startswith(_NO_TIME) for one in malformed):
+            mend += (
+                " (times are numbers, dates such as 2024-05-01 12:30, with or without a zone, or "
+                "what --time-format '%d.%m.%Y %H:%M' says)"
+            )
+        if len(malformed) <= rows:  # Else most are, and it is a form that is another.
+            mend += f", or give --max-errors {len(malformed)} to leave them out"
         raise ValueError(
             f"{len(malformed):,} lines are malformed, more than 'max_errors' ({max_errors}): "
-            f"{shown}{more}; {mend}, or give --max-errors {len(malformed)} to leave them out"
+            f"{shown}{more}; {mend}"
         )

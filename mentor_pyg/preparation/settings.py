@@ -26,6 +26,8 @@ class Preparation(Config):
         item: The column of items.
         rating: The column of ratings.
         time: The column of times: numbers, or dates as text.
+        time_format: The form of times as text, as ``"%d.%m.%Y %H:%M"``; every time has to have it.
+        decimal_comma: Whether ratings may have a comma for a point.
         columns: The names of all columns of text files without a header.
         items: A file of items: ids, and titles, descriptions, images or links.
         features: Per modality a file: a ``.npy`` array, whose rows are those of ``items``, or
@@ -46,6 +48,8 @@ class Preparation(Config):
     item: str | None = None
     rating: str | None = None
     time: str | None = None
+    time_format: str | None = None
+    decimal_comma: bool = False
     columns: tuple[str, ...] | None = None
     items: str | None = None
     features: Mapping[str, str] = field(default_factory=dict)
@@ -90,7 +94,8 @@ class Preparation(Config):
                     words += ["--features", f"{modality}={path}"]
             elif value != one.default:
                 text = ",".join(value) if one.name == "columns" else str(value)
-                words += [f"--{one.name.replace('_', '-')}", text]
+                words.append(f"--{one.name.replace('_', '-')}")
+                words += [] if value is True else [text]
         return shlex.join(words)
 
     def identity(self, paths: Sequence[Path]) -> str:

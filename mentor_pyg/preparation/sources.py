@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from urllib.parse import unquote
 
 from mentor_pyg.dependencies import require
-from mentor_pyg.item_tables import find_columns
+from mentor_pyg.item_tables import find_columns, find_delimiter
 from mentor_pyg.preparation.database import (
     engine,
     file_literal,
@@ -34,7 +34,6 @@ _KINDS: dict[str, Literal["csv", "json", "parquet"]] = {
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
 }
-_DELIMITERS = ("\t", "::", ",", ";", "|")
 _MOVIELENS = {3: ("movieId", "title", "genres"), 4: ("userId", "movieId", "rating", "timestamp")}
 """The columns of its ``.dat`` files, which have no header, by their number."""
 
@@ -292,7 +291,7 @@ def _first_line(connection: DuckDBPyConnection, path: Path) -> str:
 
 
 def _open_text(path: Path, line: str, columns: Sequence[str] | None) -> Source:
-    delimiter = next((mark for mark in _DELIMITERS if mark in line), None)
+    delimiter = find_delimiter(line)
     if delimiter is None:
         raise ValueError(
             f"{path}: the first line needs columns separated by tab, '::', ',', ';' or '|' "

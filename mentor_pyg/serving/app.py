@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge
 from prometheus_client import generate_latest as as_text
@@ -99,22 +99,24 @@ def create_app(current: CurrentExport, token: str | None = None) -> FastAPI:
 
 
 def _add_lists(app: FastAPI, current: CurrentExport) -> None:
-    @app.get("/recommend")
+    lists = APIRouter(dependencies=[Depends(_refuse_unknown)])
+
+    @lists.get("/recommend")
     async def for_user(user: Annotated[_Id, Query()], k: Annotated[_K, Query()] = 10) -> Response:
         catalog = current.catalog
         return _answer(catalog, user=user, results=catalog.for_user(user, k))
 
-    @app.post("/recommend")
+    @lists.post("/recommend")
     async def for_items(chosen: _Chosen) -> Response:
         catalog = current.catalog
         return _answer(catalog, results=catalog.for_items(chosen.items, chosen.k))
 
-    @app.get("/similar")
+    @lists.get("/similar")
     async def similar(item: Annotated[_Id, Query()], k: Annotated[_K, Query()] = 10) -> Response:
         catalog = current.catalog
         return _answer(catalog, item=item, results=catalog.similar(item, k))
 
-    @app.get("/search")
+    @lists.get("/search")
     async def search(
         q: Annotated[str, Query(min_length=1, max_length=100)],
         kind: Literal["item", "user"] = "item",
@@ -123,17 +125,29 @@ def _add_lists(app: FastAPI, current: CurrentExport) -> None:
         catalog = current.catalog
         return _answer(catalog, results=catalog.search(kind, q, k))
 
-    @app.get("/why")
+    @lists.get("/why")
     async def why(
         item: Annotated[_Id, Query()], user: Annotated[_Id | None, Query()] = None
     ) -> Response:
         catalog = current.catalog
         return _answer(catalog, **catalog.why(item, user))
 
-    @app.post("/why")
+    @lists.post("/why")
     async def why_chosen(chosen: _WhyChosen) -> Response:
         catalog = current.catalog
         return _answer(catalog, **catalog.why(chosen.item, items=chosen.items))
+
+    app.include_router(lists)
+
+
+async def _refuse_unknown(request: Request) -> None:
+    """Refuse parameters that nothing reads, such as one with a slip in its name."""
+    route = request.scope["route"]
+    known = [one.alias for one in route.dependant.query_params]  # codespell:ignore dependant
+    for name in request.query_params:
+        if name not in known:
+            there = f"it is none of {', '.join(known)}" if known else "there are none"
+            raise HTTPException(422, f"'{name[:40]}': {there}")
 
 
 def _add_operations(app: FastAPI, current: CurrentExport, registry: CollectorRegistry) -> None:
@@ -167,9 +181,9 @@ def _add_operations(app: FastAPI, current: CurrentExport, registry: CollectorReg
     def reload() -> Response:
         try:
             catalog = current.reload()
-        except (ValueError, OSError, ImportError):
+        except (ValueError, OSError, ImportError) as error:
             reloads.labels("failed").inc()
-            _logger.exception("the export could not be reloaded")
+            _logger.error("not reloaded, and what was served before stays: %s", error)
             return refusal(409, "the export could not be read, and what was served before stays")
         reloads.labels("done").inc()
         return _answer(catalog, status="ok")

@@ -108,6 +108,7 @@ def test_items_that_came_after_training_are_in_it(
     done = command("export", finished, "--out", out, "--new-items", new, "--items",
                    tmp_path / "items.csv")  # fmt: skip
     assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("new items: 2; visual of 0, textual of 2\n")
     export = read_export(out)
     titles = [export.details[item]["title"] for item in (3, 80, 81)]
     assert export.tables.num_items == 82 and titles == ["Three", "New", "Other"]
@@ -125,3 +126,33 @@ def test_items_that_came_after_training_are_in_it(
     (new / "items.tsv").write_text("item\n3\n4\n")
     refused(rf"{new}: the items .* are the numbers from 80 on", "export", finished, "--out", out,
             "--force", "--new-items", new)  # fmt: skip
+
+
+def test_says_which_new_items_have_no_features(
+    command: Command, finished: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new ones"
+    new.mkdir()
+    (new / "items.csv").write_text("item\n80\n81\n")
+    args = ("export", finished, "--out", tmp_path / "out", "--force", "--new-items", new)
+    done = command(*args)
+    assert done.out.startswith("new items: 2; visual of 0, textual of 0\n")
+    assert done.err == (
+        f"2 new items have no features, and get one row, the mean over all items; give them some "
+        f"by `mentor-pyg features image '{new}' --files FOLDER`\n"
+    )
+    rows = np.load(GOLDEN / "text_feat.npy")[:2]
+    np.save(new / "text_feat.npy", rows)
+    done = command(*args)
+    assert (done.status, done.err) == (0, "")
+    np.save(new / "text_feat.npy", rows * [[1], [0]])
+    assert command(*args).err == (
+        f"1 new items have no features, and get one row, the mean over all items; give them some "
+        f"by `mentor-pyg features image '{new}' --files FOLDER`\n"
+    )
+    np.save(new / "image_feat.npy", np.load(GOLDEN / "image_feat.npy")[:2] * [[0], [1]])
+    assert command(*args).err == ""
+    np.save(new / "image_feat.npy", np.load(GOLDEN / "image_feat.npy")[:2] * [[1], [0]])
+    assert command(*args).err.endswith(f" '{new}' --files FOLDER --force`\n")
+    (new / "text_feat.npy").unlink()
+    assert command(*args).err.endswith(f"`mentor-pyg features text '{new}'`\n")

@@ -32,11 +32,25 @@ def test_columns_become_features_that_models_read(
     assert f"facts_feat.npy: {count - 1:,} of {count:,} items" in said and "5 wide" in said
     assert f"2 rows of {folder / 'items.tsv'} are of no item of {folder}" in said
     assert "without: 1 items: it has no value in any column (3)" in said
+    assert "price: a number\nbrand: 2 categories\n" in said
     data = InteractionFolder(folder)[0]
     assert data["item"].x_facts.shape == (count, 5)
     assert (~data["item"].has_facts).nonzero().flatten().tolist() == [3]
     report = json.loads((folder / "facts_report.json").read_text())
     assert report["about"]["kind"] == "columns" and list(report["missing"]) == ["3"]
+
+
+def test_a_slip_in_a_column_is_named_by_its_item(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = InteractionFolder(folder)[0]["item"].num_nodes
+    ids = "".join(f"a{item}\t{item}\n" for item in range(count))
+    (folder / "i_id_mapping.csv").write_text(f"asin\titemID\n{ids}")
+    prices = "".join(f"a{item},{item}.5\n" for item in range(10, 30))
+    (folder / "items.csv").write_text(f"item,price\n{prices}a7,n/a\n")
+    with pytest.raises(SystemExit):
+        run("columns", folder, "--columns", "price")
+    assert "the column 'price': 'n/a' of item a7 is no number" in capsys.readouterr().err
 
 
 def test_texts_of_movielens_need_no_columns(

@@ -72,8 +72,17 @@ def test_version(command: Command) -> None:
         (["evaluate"], r"required: evaluate.run; see `mentor-pyg evaluate --help`"),
         (["data", ".", "--foo"], "unrecognized arguments: --foo; see `mentor-pyg data --help`"),
         (["recommend", "r", "--k", "x"], "'k': Expected a int. Got value: x; see"),
+        (["prepare", "f", "--out", "o", "--min-rating", "3,5"],
+         "'min_rating': Expected a float. Got value: 3,5; see `mentor-pyg prepare --help`"),
+        (["prepare", "f", "--out", "o", "--threads", "x"], "'threads': Expected a int. Got value"),
+        (["train", "--model", "gume", "--settings.missing", "x"],
+         r"'settings.missing': Expected one of 'zero', 'mean', .*'\. Got value: x; see"),
+        (["export", "r", "--out", "o", "--index", "foo"],
+         r"--index: invalid choice: 'foo' \(choose from 'exact', 'hnsw', 'ivfpq'\); see"),
+        (["features", "images", "x"],
+         r"KIND: invalid choice: 'images' \(choose from 'text', 'image', .*'array'\); see"),
     ],
-)
+)  # fmt: skip
 def test_wrong_arguments(args: list[str], message: str, refused: Callable[..., None]) -> None:
     refused(message, *args)
 
@@ -203,6 +212,8 @@ def test_is_the_entry_point() -> None:
         ("train --config lightgcn-b", {"lightgcn-baby"}),
         ("train --config lightgcn-baby --settings.n", {"--settings.num_layers"}),
         ("evaluate run --split ", {"val", "test"}),
+        ("export run --index i", {"ivfpq"}),
+        ("features im", {"image"}),
         ("models bp", {"bprmf"}),
     ],
 )

@@ -17,10 +17,11 @@ def reviews(tmp_path: Path) -> Path:
 
 def test_prepares_what_train_takes(command: Command, reviews: Path, tmp_path: Path) -> None:
     pytest.importorskip("duckdb", reason="needs the extra 'prepare'")
-    out = tmp_path / "data"
+    out = tmp_path / "my data"
     args = ("--core", 2, "--val-ratio", 0.2, "--seed", 3, "--threads", 1)
     done = command("prepare", reviews, "--out", out, *args)
     assert (done.status, done.err) == (0, "")
+    assert done.out.endswith(f"see card.md, or train with --data '{out}'\n")
     assert f"columns of {reviews}: user reviewerID (guessed), item asin (guessed)\n" in done.out
     assert "2-core, in 0 rounds: 60 interactions, 12 users, 9 items\n" in done.out
     run = ("--model", "bprmf", "--data", out, "--out", tmp_path / "run", "--training.epochs", 1)
@@ -60,3 +61,16 @@ def test_names_the_extra(
     monkeypatch.setattr(dependencies, "has_package", lambda name: name != "duckdb")
     refused("extra 'prepare'", "prepare", reviews, "--out", tmp_path / "data")
     assert not list(tmp_path.glob(".*")) and not (tmp_path / "data").exists()
+
+
+def test_forms_of_times_and_ratings(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("duckdb", reason="needs the extra 'prepare'")
+    path = tmp_path / "sales.csv"
+    rows = "".join(f"u{n};i{m};{m},5;0{m + 1}.02.2024\n" for n in range(3) for m in range(6))
+    path.write_text(f"user;item;rating;time\n{rows}")
+    forms = ("--time-format", "%d.%m.%Y", "--decimal-comma", "--threads", 1)
+    done = command("prepare", path, "--out", tmp_path / "data", *forms)
+    assert (done.status, done.err) == (0, "")
+    card = (tmp_path / "data" / "card.md").read_text()
+    assert "--time-format %d.%m.%Y --decimal-comma" in card
+    assert "%d.%m.%Y %H:%M" in " ".join(command("prepare", "--help").out.split())

@@ -84,6 +84,27 @@ def test_planted_pickles_are_not_executed(tmp_path: Path) -> None:
     assert read_cache(tmp_path / "a.safetensors") is None
 
 
+def test_only_what_was_of_the_same_dataset_goes(tmp_path: Path) -> None:
+    before, after = ("ab" * 16, "cd" * 16)
+    gone = tmp_path / f"a-{before}.safetensors"
+    kept = [f"a-b-{before}.safetensors", f"b-{before}.safetensors", "a-mine.safetensors", "a.inter"]
+    for name in (gone.name, *kept):
+        (tmp_path / name).touch()
+    path = tmp_path / f"a-{after}.safetensors"
+    write_cache(small_data(), path)
+    assert gone.exists()
+    write_cache(small_data(), path, alone=True)
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([path.name, *kept])
+
+
+def test_a_file_that_goes_while_it_is_read_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    assert read_cache(tmp_path / "gone.safetensors") is None
+    assert not caplog.text
+
+
 def test_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

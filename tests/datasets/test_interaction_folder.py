@@ -341,7 +341,7 @@ def test_cache_is_never_stale(write_folder: Any, processed: list[Path], change: 
         (root / "image_feat.npy").rename(root / "audio_feat.npy")
     InteractionFolder(root, **arguments)
     assert len(processed) == 2
-    assert len(list((root / "processed").iterdir())) == 2
+    assert len(list((root / "processed").iterdir())) == 1  # What it was before is gone.
 
 
 def test_damaged_cache_is_written_anew(
@@ -400,6 +400,16 @@ def test_cache_dir_holds_the_cache(write_folder: Any, tmp_path: Path) -> None:
     InteractionFolder(root, cache_dir=cache_dir)
     assert len(list(cache_dir.iterdir())) == 1
     assert not (root / "processed").exists()
+
+
+@pytest.mark.parametrize("cache", ["cache", "data/processed"])
+def test_a_cache_dir_that_several_share_holds_all(
+    cache: str, write_folder: Any, tmp_path: Path
+) -> None:
+    root, cache_dir = write_folder(), tmp_path / cache
+    InteractionFolder(root, cache_dir=cache_dir)
+    InteractionFolder(root, cache_dir=cache_dir, num_items=12)
+    assert len(list(cache_dir.iterdir())) == 2
 
 
 def test_a_full_cache_dir_is_read_without_writing(

@@ -170,6 +170,12 @@ def test_save_and_load(tables: EmbeddingTables, tmp_path: Path) -> None:
         assert file.metadata() == {"made of": "tiny"}
 
 
+def test_makes_the_folder_of_its_file(tables: EmbeddingTables, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deep" / "tables.safetensors"
+    tables.save(path)
+    assert torch.equal(EmbeddingTables.load(path).item, tables.item)
+
+
 def test_others_may_read_the_file(tables: EmbeddingTables, tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:

@@ -46,3 +46,30 @@ def test_an_item_without_any_value_has_no_features() -> None:
         encoder.read(1)
     with pytest.raises(ValueError, match="the column 'brand' has no values"):
         ColumnEncoder({"brand": ["", None]})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            ["1", "n/a"],
+            "'n/a' of item 007 is no number; correct it or leave it empty, or give",
+        ),
+        (["1", "nan"], "'nan' of item 007"),
+        (["1", "1,50"], "'1,50' of item 007 is no number; write a point for a decimal comma"),
+        (["-1,5", "2,50"], "'-1,5' of item 06 is no number; write a point"),
+        ([1.5, "n/a"], "'n/a' of item 007"),
+    ],
+)
+def test_slips_among_numbers_are_named(values: list[object], message: str) -> None:
+    values = [*values, *range(2, 10), None]  # Nine of ten are numbers.
+    ids = ["06", "007", *map(str, range(2, 11))]
+    with pytest.raises(ValueError, match=f"the column 'price': {message}"):
+        ColumnEncoder({"price": values}, ids=ids)
+    with pytest.raises(ValueError, match=r"of item [01] is no number"):
+        ColumnEncoder({"price": values})
+
+
+@pytest.mark.parametrize("values", [["38", "40", *"34567", "L", "XL"], ["1", "2|3", "4"], [1, [2], 3], [True, 1, 2]])
+def test_categories_may_look_like_numbers(values: list[object]) -> None:
+    assert "categories" in ColumnEncoder({"tags": values}).about["columns"]["tags"]

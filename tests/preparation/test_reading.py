@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -542,7 +542,7 @@ def test_folders_name_columns_that_a_file_lacks_alone(make: Made, tmp_path: Path
 
 
 def test_another_encoding_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes("user,item\nJosé,i\n".encode("latin1"))
+    (tmp_path / "a.csv").write_bytes("user,item\nJosé,i\nu,i\n".encode("latin1"))
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 a.csv`.*, or give --max-err"):
         prepare([tmp_path / "a.csv"], tmp_path / "out")
     lines = '{"user":"a","item":"i"}\n\n{"user":"b"\n{"user":"José","item":"i"}\n\n[]\n'
@@ -556,6 +556,9 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
     settings = Preparation(items=str(tmp_path / "movies.dat"))
     with pytest.raises(ValueError, match=r"`iconv -f latin1 -t utf-8 movies.dat`"):
         prepare([tmp_path / "ratings.dat"], tmp_path / "out", settings)
+    (tmp_path / "of shop.csv").write_text("user,item\nu,i\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"`iconv -f utf-16 -t utf-8 'of shop.csv'`"):
+        prepare([tmp_path / "of shop.csv"], tmp_path / "out")
     (tmp_path / "a.csv").write_text("user,item\nu,i\n", encoding="utf-16")
     (tmp_path / "a.jsonl").write_text('{"user": "u", "item": "i"}\n', encoding="utf-16")
     for name in ("a.csv", "a.jsonl"):
@@ -614,3 +617,74 @@ def test_nested_texts_of_items_are_their_parts(tmp_path: Path, reviews: Path) ->
     table.assign(item=[["i0"]]).to_parquet(tmp_path / "items.parquet")
     with pytest.raises(ValueError, match=r"items.parquet: the id of an item is in column 'item'"):
         prepare([reviews], tmp_path / "two", Preparation(items=str(tmp_path / "items.parquet")))
+
+
+def written(name: str, rows: Sequence[Sequence[str]], folder: Path) -> Path:
+    """Write rows of user, item, rating and time."""
+    table = pd.DataFrame(rows, columns=["user", "item", "rating", "time"])
+    if name.endswith(".csv"):
+        table.to_csv(folder / name, index=False, sep=";")
+    else:
+        WRITERS[name](table, folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet"])
+def test_times_and_ratings_of_another_form(name: str, tmp_path: Path) -> None:
+    rows = [
+        *(("u", f"i{n}", f"{n},5", f"0{n}.02.2024 12:30") for n in range(1, 7)),
+        ("u", "i7", "4.5", "07.02.2024 12:30"),
+        ("u", "i8", "", ""),
+        ("u", "x1", "1.234,5", "07.02.2024 12:30"),
+        ("u", "x2", "1,5", "2024-02-07 12:30"),
+        ("u", "x3", "1,5", "1700000000"),
+    ]
+    path = written(name, rows, tmp_path)
+    form = "%d.%m.%Y %H:%M"
+    settings = {"time_format": form, "decimal_comma": True, "threads": 1, "max_errors": 3}
+    prepared = prepare([path], tmp_path / "out", Preparation(**settings))
+    first = 9 + (name == "a.csv")
+    assert [(one.line, one.reason) for one in prepared.malformed] == [
+        (first, "the rating is no number, 1.234,5"),
+        (first + 1, f"the time is none, 2024-02-07 12:30, not {form}"),
+        (first + 2, f"the time is none, 1700000000, not {form}"),
+    ]
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert f"--time-format '{form}' --decimal-comma --max-errors 3" in card
+    rows = rows[:7]
+    prepare([written(name, rows, tmp_path)], tmp_path / "two", Preparation(**settings))
+    made = read_back(tmp_path / "two")
+    assert made["rating"].tolist() == [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 4.5]
+    noon = pd.Timestamp("2024-02-01 12:30").timestamp()
+    assert made["timestamp"].tolist() == [noon + 86400 * day for day in range(7)]
+
+
+def test_says_which_forms_are_read(tmp_path: Path) -> None:
+    rows = [("u", f"i{n}", "3", "1") for n in range(3)]
+    rows += [("u", "x", "3,5", "1"), ("u", "y", "3", "01.01.2024 12:30")]
+    path = written("a.csv", rows, tmp_path)
+    with pytest.raises(
+        ValueError,
+        match=r"line 5: the rating has a decimal comma, 3,5; .* line 6: the time is none, 01\.01\."
+        r".* or give --decimal-comma \(times are numbers, dates such as 2024-05-01 12:30, .* or "
+        r"what --time-format '%d.%m.%Y %H:%M' says\), or give --max-errors 2 to leave them out",
+    ):
+        prepare([path], tmp_path / "out")
+    path = written("a.csv", rows[2:], tmp_path)
+    with pytest.raises(ValueError, match=r"2 lines are malformed") as raised:
+        prepare([path], tmp_path / "out")
+    assert "--max-errors" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"time_format": "%d.%Q"}, r"'time_format' needs a form of times .* \(got '%d.%Q'\)"),
+        ({"time_format": "%d.%m.%Y"}, "which column is the time"),
+        ({"decimal_comma": True}, "which column is the rating"),
+    ],
+)
+def test_forms_need_a_column(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("user,item\na,b\n")
+    with pytest.raises(ValueError, match=message):
+        prepare([tmp_path / "a.csv"], tmp_path / "out", Preparation(**settings))

@@ -140,6 +140,8 @@ def test_why_says_where_there_is_no_split(exports: dict[str, Path]) -> None:
         ("/recommend?user=", 422, "'user'"),
         ("/search?q=" + "a" * 101, 422, "'q'"),
         ("/search?q=a&kind=model", 422, "'kind'"),
+        ("/recommend?user=user/1&kk=2", 422, "'kk': it is none of user, k"),
+        ("/why?item=i1&k=2", 422, "'k': it is none of item, user"),
         ("/search?q=a&padding=" + "a" * 4096, 414, "at most 4096 bytes"),
         ("/reload", 405, "Method Not Allowed"),
         ("/docs", 404, "Not Found"),
@@ -301,6 +303,11 @@ def test_metrics_count_by_route(client: TestClient) -> None:
     assert f'mentor_pyg_export{{version="{version}"}} 1.0' in text
 
 
+def test_questions_in_a_body_take_no_parameters(client: TestClient) -> None:
+    response = client.post("/recommend?k=2", json={"items": ["i1"]})
+    refused(response, 422, "'k': there are none")
+
+
 def test_reload_takes_over_and_a_failed_one_changes_nothing(
     exports: dict[str, Path],
     tmp_path: Path,
@@ -314,8 +321,10 @@ def test_reload_takes_over_and_a_failed_one_changes_nothing(
     first = client.get("/about").json()
     assert f'version="{first["version"]}"' in client.get("/metrics").text
     (served / "items.parquet").unlink()
-    with caplog.at_level(logging.CRITICAL):
-        response = client.post("/reload")
+    response = client.post("/reload")
+    (failed,) = caplog.records
+    assert failed.getMessage().startswith("not reloaded, and what was served before stays: ")
+    assert failed.exc_info is None and str(served) in failed.getMessage()
     refused(response, 409, "what was served before stays")
     assert str(tmp_path) not in response.text
     (served / "export.json").write_text("[1]")

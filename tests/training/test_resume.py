@@ -298,6 +298,8 @@ def test_a_signal_ends_the_run_with_a_word(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    out = tmp_path / "a run"
+
     def on_step(fit: Any, terms: Any) -> None:
         if fit.epoch == 2:
             signal.raise_signal(number)
@@ -306,14 +308,14 @@ def test_a_signal_ends_the_run_with_a_word(
     try:
         with pytest.raises(error) as raised:
             settings = {"embedding_dim": 8}
-            train("mentor", data, tmp_path, settings=settings, config=whole.config, on_step=on_step)
+            train("mentor", data, out, settings=settings, config=whole.config, on_step=on_step)
     finally:
         signal.signal(signal.SIGINT, before)
     assert raised.value.args == status
-    message = f"stopped; run the same again with --out {tmp_path} to go on\n"
+    message = f"stopped; run the same again with --out '{out}' to go on\n"
     assert capsys.readouterr().err == message
-    run(data, tmp_path)
-    whole.assert_equals(tmp_path)
+    run(data, out)
+    whole.assert_equals(out)
 
 
 def test_a_thread_trains_without_touching_signals(data: HeteroData, tmp_path: Path) -> None:
