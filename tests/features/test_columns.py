@@ -70,6 +70,8 @@ def test_slips_among_numbers_are_named(values: list[object], message: str) -> No
         ColumnEncoder({"price": values})
 
 
-@pytest.mark.parametrize("values", [["38", "40", *"34567", "L", "XL"], ["1", "2|3", "4"], [1, [2], 3], [True, 1, 2]])
+@pytest.mark.parametrize(
+    "values", [["38", "40", *"34567", "L", "XL"], ["1", "2|3", "4"], [1, [2], 3], [True, 1, 2]]
+)
 def test_categories_may_look_like_numbers(values: list[object]) -> None:
     assert "categories" in ColumnEncoder({"tags": values}).about["columns"]["tags"]
