@@ -97,7 +97,7 @@ class Config:
                 are), or a value is not of the setting's type or range; or if ``values`` is no
                 mapping.
         """
-        if isinstance(values, cls):
+        if type(values) is cls:  # Models' configs derive from each other.
             return values
         if not isinstance(values, Mapping):
             raise ValueError(f"{cls.__name__} needs a mapping of settings (got {values!r})")

@@ -31,6 +31,8 @@ def read_yaml(path: Path) -> Any:
             found = set()
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode):
+                    if key.tag == _FLOAT and _EXPONENT.match(key.value):
+                        key.tag = "tag:yaml.org,2002:str"  # It is a name.
                     if key.value in found:
                         line = key.start_mark.line + 1
                         raise ValueError(

@@ -40,7 +40,7 @@ def run(
     without comparing with all of them; its recall is measured.
     """
     from mentor_pyg.data import ITEM, num_items
-    from mentor_pyg.data.raw_ids import as_text
+    from mentor_pyg.data.raw_ids import ids_as_text
     from mentor_pyg.datasets.new_items import read_new_items
     from mentor_pyg.export.folder import check_target, write_export
     from mentor_pyg.features.writing import check_same_encoder
@@ -62,7 +62,7 @@ def run(
         model = _extended(model, dataset)
         _say_coverage(dataset, added, new_items)
     if own is not None:
-        if own.index.isin(as_text(dataset[ITEM].get("raw_id"), num_items(dataset))).any():
+        if own.index.isin(ids_as_text(dataset[ITEM].get("raw_id"), num_items(dataset))).any():
             tables.append(own)
         else:
             _leave_out(f"none of its ids, such as {own.index[0]}, is of the data")
@@ -151,7 +151,7 @@ def _say_coverage(data: HeteroData, added: AddItems, folder: Path) -> None:
         fewest = min(found, key=lambda modality: found[modality])
         force = " --force" if fewest in added.features else ""
         print(
-            f"{bare:,} new items have no features, and get one row, the mean over all items; give "
+            f"new items without features: {bare:,}; all get one row, the mean over all items; give "
             f"them some by `mentor-pyg features {_features_of(fewest, folder)}{force}`",
             file=sys.stderr,
         )

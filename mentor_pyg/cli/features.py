@@ -59,7 +59,7 @@ def run(
 def _known(folder: Path, kind: Kind) -> list[str]:
     """Return the ids of a folder's items: also of new items alone."""
     from mentor_pyg.data import ITEM, num_items
-    from mentor_pyg.data.raw_ids import as_text
+    from mentor_pyg.data.raw_ids import ids_as_text
     from mentor_pyg.datasets.sources import read_source
 
     table = find_table(folder)
@@ -72,7 +72,7 @@ def _known(folder: Path, kind: Kind) -> list[str]:
             )
         return item_ids(read_table(table), table)
     data = read_source(str(folder))
-    return as_text(data[ITEM].get("raw_id"), num_items(data))
+    return ids_as_text(data[ITEM].get("raw_id"), num_items(data))
 
 
 class _Given(NamedTuple):

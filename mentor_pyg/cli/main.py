@@ -120,7 +120,8 @@ def _plain(message: str) -> str:
         message,
         flags=re.DOTALL,
     )
-    return re.sub(r"Expected a typing\.Literal\[(.*?)\]", r"Expected one of \1", message)
+    message = re.sub(r"Expected a typing\.Literal\[(.*?)\]", r"Expected one of \1", message)
+    return re.sub(r"Expected a (?=[aeiou])", "Expected an ", message)
 
 
 def _words(args: Sequence[str] | None) -> list[str]:

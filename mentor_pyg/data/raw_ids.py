@@ -7,19 +7,20 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["RawIds", "as_text", "from_bytes", "listed", "to_bytes"]
+__all__ = ["RawIds", "from_bytes", "ids_as_text", "listed", "to_bytes"]
 
 RawIds: TypeAlias = Sequence[str | int | float]
 
 
 def listed(raw_id: Any) -> RawIds | None:
-    """Return original ids, a list, an array or a tensor, as a list of its own."""
+    """Return original ids, a sequence, an array or a tensor, as a list of its own."""
     if raw_id is None:
         return None
-    return list(raw_id) if isinstance(raw_id, list | tuple) else raw_id.tolist()
+    ids: RawIds = raw_id.tolist() if hasattr(raw_id, "tolist") else list(raw_id)
+    return ids
 
 
-def as_text(raw_id: Any, count: int) -> list[str]:
+def ids_as_text(raw_id: Any, count: int) -> list[str]:
     """Return original ids as text; the numbers of all ``count`` where there are none."""
     ids = listed(raw_id)
     return [str(one) for one in (range(count) if ids is None else ids)]

@@ -92,8 +92,8 @@ def write_cache(data: HeteroData, path: Path, *, alone: bool = False) -> None:
     Args:
         data: The dataset.
         path: The file, of a name by :func:`cache_file_name`.
-        alone: Whether the folder is that of one dataset, where those made of what its sources were
-            before are to go.
+        alone: Whether the folder is that of one dataset, of which other files of its name, made of
+            older sources or with other settings, are to go.
 
     Raises:
         OSError: If it cannot be written.

@@ -65,7 +65,6 @@ class InteractionFolder(InMemoryDataset):
     Raises:
         FileNotFoundError: If the folder or the ``.inter`` file is missing.
         OSError: If the cache cannot be written.
-        TypeError: If ``k`` or ``modality_weights`` is given, which are settings of models.
         ValueError: If a file or an argument is not as described; the message names it.
     """
 

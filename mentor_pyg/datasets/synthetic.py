@@ -121,7 +121,6 @@ class SyntheticMultimodal(InMemoryDataset):
         transform: Applied to the graph on every access.
 
     Raises:
-        TypeError: If ``k`` or ``modality_weights`` is given, which are settings of models.
         ValueError: If the size is unknown, ``missing`` is not in :math:`[0, 1)`, or a modality is
             named twice or cannot be one.
     """

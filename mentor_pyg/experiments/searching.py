@@ -194,6 +194,7 @@ class _Search:
             "search_seed": self.plan.search_seed,
         }
         before = {**described, **self.study.user_attrs.get("plan", {})}
+        before["trials"] = _budget(self.entry.space, before["trials"])
         was, now = (flattened(json.loads(json.dumps(one))) for one in (before, described))
         if changed := sorted(key for key in was | now if was.get(key) != now.get(key)):
             listed = ", ".join(f"{key} was {was.get(key)}, now {now.get(key)}" for key in changed)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import fingerprint, modalities
-from mentor_pyg.data.raw_ids import as_text
+from mentor_pyg.data.raw_ids import ids_as_text
 from mentor_pyg.dependencies import require
 from mentor_pyg.environment import describe_environment
 from mentor_pyg.export.item_encoder import check_onnx, write_onnx
@@ -132,8 +132,8 @@ def write_export(
     }
     with _replaced_folder(out) as folder:
         tables.save(folder / _TABLES)
-        user_id = _unique(as_text(tables.user_raw_id, tables.num_users))
-        item_id = _unique(as_text(tables.item_raw_id, tables.num_items))
+        user_id = _unique(ids_as_text(tables.user_raw_id, tables.num_users))
+        item_id = _unique(ids_as_text(tables.item_raw_id, tables.num_items))
         pd.DataFrame({"id": user_id}).to_parquet(folder / _USERS)
         details = _details(items, item_id)
         details.to_parquet(folder / _ITEMS)

@@ -117,7 +117,7 @@ def _numbers(
     first = odd[0]
     mend = "correct it or leave it empty"
     if first in commas:
-        mend = "write a point for a decimal comma, and thousands without one"
+        mend = "write a point for a decimal comma, thousands without one, and lists with '|'"
     raise ValueError(
         f"the column {name!r}: {given[first]!r} of item {ids[first] if ids else first} is no "
         f"number; {mend}, or give categories names that are no numbers"

@@ -109,9 +109,8 @@ def _fill(model: Model, state: dict[str, Tensor], path: Path) -> None:
             f"{path} holds other parameters than its model has, {sorted(differing)}; the class "
             f"{class_path(type(model))} has changed since it was written"
         )
-    dtypes = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
-    if len(dtypes) == 1:
-        model.to(dtypes.pop())
+    for name, held in model.state_dict(keep_vars=True).items():
+        held.data = held.data.to(state[name].dtype)
     model.load_state_dict(state)
 
 

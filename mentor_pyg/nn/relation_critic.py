@@ -91,6 +91,8 @@ class RelationCritic(nn.Module):
             The product ``[num_users, hidden_dim]``, and the rows' lengths ``[num_users, 1]``: one,
             or zero where a row is, which then has no gradient.
         """
+        dtype = torch.promote_types(user.dtype, self.item_weight.dtype)
+        user, item = user.to(dtype), item.to(dtype)
         of_seen = edge_dots(seen, user, item, self.backend)
         with _full_precision(user):
             product = user @ (item.t() @ self.item_weight)

@@ -190,8 +190,8 @@ def _look_up(wanted: list[Any], raw_id: Any) -> Tensor:
     number = {text: n for n, text in enumerate(map(str, known)) if text in asked}
     if unknown := [one for one in wanted if one not in number]:
         raise ValueError(
-            f"'user' has {unknown[0]!r}, which is no user of the data; their original ids are such "
-            f"as {str(known[0])!r}"
+            f"'user' has {unknown[0]!r}, which is no user of the data; original ids of users are "
+            f"such as {[str(one) for one in known[:3]]}"
         )
     return torch.tensor([number[one] for one in wanted])
 

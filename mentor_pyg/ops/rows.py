@@ -76,7 +76,8 @@ class _UnitRows(torch.autograd.Function):
             grad = grad.to(length.dtype)
             # A vecdot would be rounded under autocast.
             along = (grad * unit).sum(dim=-1, keepdim=True)
-            scale = length.reciprocal().masked_fill(length <= _EPS, 0.0)
+            short = length <= _EPS
+            scale = length.masked_fill(short, 1.0).reciprocal().masked_fill(short, 0.0)
             across = torch.addcmul(grad, unit.to(grad.dtype), along, value=-1).mul_(scale)
             out = across if out is None else across + out
         return out

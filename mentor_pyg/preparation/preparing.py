@@ -144,7 +144,8 @@ def _make(
     sources = [open_source(connection, path, settings.columns, asked) for path in paths]
     malformed, columns = _read(stages, sources, settings)
     described, again = _read_items(stages, settings, malformed)
-    refuse_malformed(malformed, settings.max_errors, count(connection, "SELECT count(*) FROM raw"))
+    rows = count(connection, "SELECT count(*) FROM raw")
+    refuse_malformed(malformed, settings.max_errors, rows, settings.time_format)
     for line in malformed[:20]:
         say(f"left out: {line}")
     if again:

@@ -303,13 +303,16 @@ def _seconds(number: str) -> str:
     )
 
 
-def refuse_malformed(malformed: Sequence[Malformed], max_errors: int, rows: int) -> None:
+def refuse_malformed(
+    malformed: Sequence[Malformed], max_errors: int, rows: int, time_format: str | None = None
+) -> None:
     """Raise if there are more malformed lines than are put up with.
 
     Args:
         malformed: The lines.
         max_errors: How many are put up with.
         rows: How many other ones there are.
+        time_format: The form that times had to have.
 
     Raises:
         ValueError: With where the first are.
@@ -326,6 +329,9 @@ def refuse_malformed(malformed: Sequence[Malformed], max_errors: int, rows: int)
             mend += (
                 " (times are numbers, dates such as 2024-05-01 12:30, with or without a zone, or "
                 "what --time-format '%d.%m.%Y %H:%M' says)"
+                if time_format is None
+                else f" (every time needs the form '{time_format}'; numbers and dates such as "
+                f"2024-05-01 12:30 are read without --time-format)"
             )
         if len(malformed) <= rows:  # Else most are, and it is a form that is another.
             mend += f", or give --max-errors {len(malformed)} to leave them out"

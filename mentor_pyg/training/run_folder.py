@@ -55,7 +55,7 @@ class RunFolder:
     def __enter__(self) -> Self:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.glob("*.inter*")):
+            if any(self.path.glob("*.inter")) or any(self.path.glob("*.inter.gz")):
                 raise FileExistsError(errno.EEXIST, "it is a data folder")
             self._lock.acquire()
             self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
@@ -144,10 +144,12 @@ def _check_same(path: Path, before: dict[str, Any], settings: dict[str, Any]) ->
     other = sorted(changed.difference(_MAY_GROW))
     if other == ["data.sha256"]:
         was, now = (run["environment"].get("modalities") for run in (before, settings))
-        what = "interactions or features" if was == now else f"modalities were {was}, now {now}"
+        what = "interactions or features"
+        if was is not None and was != now:
+            what = f"modalities were {was}, now {now}"
         raise ValueError(
-            f"{path} holds a run on these data as they were before ({what}); undo their change, or "
-            f"choose another output folder"
+            f"{path} holds a run on these data as they were before ({what}){_of_version(before)}; "
+            f"undo their change, or choose another output folder"
         )
     if other:
         was, now = ({k: values[k] for k in other if k in values} for values in (old, new))

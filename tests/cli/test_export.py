@@ -138,7 +138,7 @@ def test_says_which_new_items_have_no_features(
     done = command(*args)
     assert done.out.startswith("new items: 2; visual of 0, textual of 0\n")
     assert done.err == (
-        f"2 new items have no features, and get one row, the mean over all items; give them some "
+        f"new items without features: 2; all get one row, the mean over all items; give them some "
         f"by `mentor-pyg features image '{new}' --files FOLDER`\n"
     )
     rows = np.load(GOLDEN / "text_feat.npy")[:2]
@@ -147,7 +147,7 @@ def test_says_which_new_items_have_no_features(
     assert (done.status, done.err) == (0, "")
     np.save(new / "text_feat.npy", rows * [[1], [0]])
     assert command(*args).err == (
-        f"1 new items have no features, and get one row, the mean over all items; give them some "
+        f"new items without features: 1; all get one row, the mean over all items; give them some "
         f"by `mentor-pyg features image '{new}' --files FOLDER`\n"
     )
     np.save(new / "image_feat.npy", np.load(GOLDEN / "image_feat.npy")[:2] * [[0], [1]])

@@ -72,7 +72,7 @@ def test_original_ids(
     assert found["user"].tolist() == ["u009", "u009", "u003", "u003"]
     assert found["item"].str.fullmatch(r"i0[0-7]\d").all()
     refused(
-        r"'user' has '9', which is no user of the data; .* such as 'u000'",
+        r"'user' has '9', which is no user of the data; .* such as \['u000', 'u001'",
         "recommend",
         out,
         "--user",

@@ -290,6 +290,8 @@ def test_what_was_chosen_among_other_trials_is_not_compared(write_plan: Write, o
     entry = read_plan(write_plan(lists)).models["item_knn"]
     for trials in (4, 5):  # There are four points.
         assert chosen_settings(entry, "tiny", out, trials=trials)
+        more = read_plan(write_plan(lists, ("trials: 4", f"trials: {trials}")))
+        search(more.only(["item_knn"]), out)
     fewer = read_plan(write_plan(lists, ("trials: 4", "trials: 2"))).only(["item_knn"])
     with pytest.raises(ValueError, match=r"chosen among 4 trials, and the plan asks for 2 now"):
         compare(fewer, out, baselines=False)

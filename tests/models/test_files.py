@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from torch_geometric.data import HeteroData
 
-from mentor_pyg.data import INTERACTS
+from mentor_pyg.data import INTERACTS, Sizes
 from mentor_pyg.datasets import SyntheticMultimodal
 from mentor_pyg.models import (
     BPRMF,
@@ -138,3 +138,24 @@ def test_what_was_fitted_is_copied_and_of_its_size(tiny_data: HeteroData) -> Non
     assert first.count.sum() > 0
     with pytest.raises(RuntimeError, match=r"needs 'count' of shape \[80\] \(got \[5\]\)"):
         second.load_state_dict({"count": torch.ones(5)})
+
+
+class Complex(LightGCN):
+    name = "complex"
+
+    def __init__(self, sizes: Sizes, config: Any = None) -> None:
+        super().__init__(sizes, config)
+        self.phase = torch.nn.Parameter(torch.randn(3, dtype=torch.complex64))
+
+
+def test_types_are_those_of_every_parameter_itself(
+    tiny_data: HeteroData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "complex", Complex)
+    model = Complex.from_data(tiny_data)
+    model.item_embedding.data = model.item_embedding.data.double()
+    save_model(model, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+        assert loaded.state_dict()[name].dtype == tensor.dtype

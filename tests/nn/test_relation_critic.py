@@ -113,3 +113,15 @@ def test_weights_are_drawn_for_the_number_of_items() -> None:
     assert critic.hidden.weight.shape == (8, 16)
     assert (critic.bias == 0).all()
     assert repr(critic).startswith("RelationCritic(\n  4000, hidden_dim=16")
+
+
+def test_views_of_half_precision_are_compared_in_full(
+    critic: RelationCritic, seen: Adjacency
+) -> None:
+    critic = critic.float()
+    user, item = torch.randn(USERS, 4).bfloat16(), torch.randn(ITEMS, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = critic.similarity(user, item, seen)
+    expected = critic.similarity(user.float(), item.float(), seen)
+    for actual, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(actual, wanted)

@@ -191,8 +191,12 @@ def test_refuses_what_names_no_users(user: Any) -> None:
 
 
 def test_refuses_unknown_users() -> None:
-    with pytest.raises(ValueError, match=r"'zoe', which is no user of the data; .* such as 'a'"):
+    with pytest.raises(
+        ValueError, match=r"'zoe', which is no user of the data; .* as \['a', 'b'\]"
+    ):
         user_ids(["a", "zoe"], 2, ["a", "b"])
+    with pytest.raises(ValueError, match=r"'zoe', which is no user of the data"):
+        user_ids(["zoe"], 0, [])
     with pytest.raises(ValueError, match=r"'zoe', but data\['user'\].raw_id, .* is missing"):
         user_ids("zoe", 2)
     for wanted in ([-1, 2], [0, USERS]):

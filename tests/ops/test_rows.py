@@ -25,6 +25,10 @@ def test_it_is_differentiable_twice() -> None:
     x.requires_grad_()
     assert torch.autograd.gradcheck(unit_rows, x)
     assert torch.autograd.gradgradcheck(unit_rows, x)
+    x = torch.cat([x.detach(), torch.zeros(1, 3)]).requires_grad_()
+    (first,) = torch.autograd.grad(unit_rows(x).square().sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), x)
+    assert second.isfinite().all() and (second[-1] == 0).all()
 
 
 def test_rows_with_anything_in_them() -> None:

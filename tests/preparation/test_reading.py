@@ -674,6 +674,8 @@ def test_says_which_forms_are_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"2 lines are malformed") as raised:
         prepare([path], tmp_path / "out")
     assert "--max-errors" not in str(raised.value)
+    with pytest.raises(ValueError, match=r"\(every time needs the form '%d'; numbers and dates"):
+        prepare([path], tmp_path / "out", Preparation(time_format="%d"))
 
 
 @pytest.mark.parametrize(

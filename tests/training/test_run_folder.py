@@ -87,16 +87,24 @@ def test_folder_that_cannot_be_written_to(path: str, tmp_path: Path) -> None:
 
 def test_data_that_changed_are_told_by_their_modalities(tmp_path: Path) -> None:
     settings = changed("environment", modalities=["visual"])
+    with RunFolder(tmp_path / "older", SETTINGS):
+        pass
     with RunFolder(tmp_path, settings):
         pass
     now = changed("data", sha256="1") | changed("environment", modalities=["visual", "price"])
     now["data"] = {"sha256": "1"}
     with pytest.raises(ValueError, match=r"were \['visual'\], now \['visual', 'price'\]"):
         RunFolder(tmp_path, now).__enter__()
+    with pytest.raises(ValueError, match=r"before \(interactions or features\); it is of version"):
+        RunFolder(tmp_path / "older", now).__enter__()
 
 
 def test_a_data_folder_gets_no_run(tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "notes", SETTINGS) as folder:
+        (folder.path / "draft.interim.md").touch()
+    with RunFolder(tmp_path / "notes", SETTINGS):
+        pass
     (tmp_path / "shop.inter").touch()
     with pytest.raises(FileExistsError, match=rf"output folder {tmp_path}: it is a data folder;"):
         RunFolder(tmp_path, SETTINGS).__enter__()
-    assert [path.name for path in tmp_path.iterdir()] == ["shop.inter"]
+    assert {path.name for path in tmp_path.iterdir()} == {"shop.inter", "notes"}

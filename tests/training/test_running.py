@@ -362,5 +362,6 @@ def test_settings_may_be_those_that_were_built(data: HeteroData, tmp_path: Path)
         config=TrainingConfig(epochs=1, device="cpu"),
     )
     assert found["config"] == same["config"] and found["test"] == same["test"]
-    with pytest.raises(ValueError, match="LightGCNConfig needs a mapping of settings"):
-        train("lightgcn", data, tmp_path / "c", settings=BPRMF.Config())
+    for model, other in (("lightgcn", BPRMF.Config()), ("bprmf", LightGCN.Config())):
+        with pytest.raises(ValueError, match=r"Config needs a mapping of settings \(got .*Config"):
+            train(model, data, tmp_path / "c", settings=other)

@@ -46,7 +46,8 @@ def test_graphs_are_to_be_made_anew(data: HeteroData) -> None:
 
 
 def test_original_ids(data: HeteroData) -> None:
-    assert AddItems(raw_id=["80", "81"])(data)["item"].num_nodes == 82
+    assert AddItems(raw_id=["80", "81"])(data.clone())["item"].num_nodes == 82
+    assert AddItems(raw_id=range(80, 82))(data)["item"].num_nodes == 82
     with pytest.raises(ValueError, match=r"numbers from 80 on \(got \['x'\]"):
         AddItems(raw_id=["x"])(data)
     data["item"].raw_id = [f"i{number}" for number in range(80)]
