@@ -92,7 +92,8 @@ def train(
         FloatingPointError: If a loss term becomes infinite or not a number.
     """
     start = time.perf_counter()
-    config = TrainingConfig.from_dict(config or {})
+    if not isinstance(config, TrainingConfig):
+        config = TrainingConfig.from_dict(config or {})
     validate_data(data)
     torch.manual_seed(config.seed)
     if not isinstance(model, Model):
