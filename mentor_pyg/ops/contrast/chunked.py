@@ -63,7 +63,7 @@ def cross_entropy(
     """Return the loss, see :class:`~mentor_pyg.ops.contrast.ContrastBackend`."""
     # On CUDA, products of bfloat16 can be had in float32; elsewhere torch rounds if told to.
     factor = torch.bfloat16 if query.is_cuda and precision == "bf16" else query.dtype
-    stream = partial(_stream, factor=factor)
+    stream = partial(_stream, factor=factor, rounds=precision != "ieee")
     with float32_products(query.device.type, "ieee" if factor == torch.bfloat16 else precision):
         return streamed_cross_entropy(
             stream, query, table, target, row, left_out, temperature, unit_rows
@@ -97,13 +97,16 @@ def _stream(
     grad_table: Tensor | None,
     shifted: bool,
     factor: torch.dtype,
+    rounds: bool,
 ) -> Tensor:
     """Add the softmax's part to the gradients, as a :data:`~.streamed.Stream` does.
 
-    ``factor`` is the dtype of what is multiplied.
+    ``factor`` is the dtype of what is multiplied, and ``rounds`` whether products round it.
     """
     total = query.new_zeros((), dtype=torch.float64)
     chunks = _chunks(len(query), len(table), query.device.type)
+    if rounds:
+        _take_back(targets, query, table, grad_query, grad_table)
     table_factor = table.to(factor)
     is_bf16 = factor == torch.bfloat16
     longest = max(chunk.stop - chunk.start for chunk in chunks)
@@ -115,8 +118,8 @@ def _stream(
         p = _product(table_factor, scaled.t(), out)
         if targets.left_out is not None:
             p.scatter_(0, targets.left_out[chunk].unsqueeze(0), -torch.inf)
-        at = targets.query[slice(*pairs)] - chunk.start
-        positive = p[targets.row[slice(*pairs)], at].double()
+        row, at = targets.row[slice(*pairs)], targets.query[slice(*pairs)] - chunk.start
+        positive = p[row, at].double()
         if shifted:
             shift = p.amax(dim=0)
             p.sub_(shift)
@@ -126,6 +129,10 @@ def _stream(
         total += (count * z.double().log()).sum() - positive.sum()
         if grad_query is None and grad_table is None:
             continue
+        if rounds:
+            # Where a positive takes nearly all of the softmax, what is left of the two together
+            # is less than the rounding of either: here it is rounded itself.
+            p.index_put_((row, at), -(z / count)[at], accumulate=True)
         p, weight = p.to(factor), (count / z).unsqueeze(1)
         if grad_query is not None:
             grad_query[chunk].add_(_product(p.t(), table_factor).mul_(weight))
@@ -136,3 +143,17 @@ def _stream(
             else:
                 grad_table.addmm_(p, weighted)
     return total
+
+
+def _take_back(
+    targets: Targets,
+    query: Tensor,
+    table: Tensor,
+    grad_query: Tensor | None,
+    grad_table: Tensor | None,
+) -> None:
+    """Take out of the gradients what they hold of the targets already."""
+    if grad_query is not None:
+        grad_query.index_add_(0, targets.query, table[targets.row])
+    if grad_table is not None:
+        grad_table.index_add_(0, targets.row, query[targets.query])

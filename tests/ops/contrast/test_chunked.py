@@ -301,9 +301,10 @@ def test_ieee_is_ieee_whatever_torch_is_set_to() -> None:
 
 @pytest.mark.usefixtures("bf16_cpu")
 @pytest.mark.parametrize("temperature", [0.02, 0.2])
-def test_bf16_on_the_cpu(temperature: float) -> None:
+@pytest.mark.parametrize("leads", [True, False])
+def test_bf16_on_the_cpu(temperature: float, leads: bool) -> None:
     a, b = random_views(40, channels=16)
-    b = b.roll(1, 0)  # Where positives lead, gradients are rounding.
+    b = b if leads else b.roll(1, 0)
     with Products() as products:
         actual = value_and_grads(chunked(temperature, "bf16"), (a, b))
     assert products.precisions == ["bf16"] * 3
@@ -312,6 +313,34 @@ def test_bf16_on_the_cpu(temperature: float) -> None:
     assert_near(actual[0], expected[0], 2**-8 / temperature)
     for grad, wanted in zip(actual[1:], expected[1:], strict=True):
         assert_near(grad, wanted, 2**-8 / temperature)
+
+
+@pytest.mark.usefixtures("bf16_cpu")
+@pytest.mark.parametrize("temperature", [0.05, 0.2])
+def test_what_positives_that_lead_leave_is_rounded_and_not_they(
+    temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of them and the softmax by themselves, each rounded, next to nothing true would be left."""
+
+    def rounded(x: Tensor, y: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.mm(x.bfloat16().float(), y.bfloat16().float(), out=out)
+
+    monkeypatch.setattr(chunked_backend, "_product", rounded)
+    query = F.normalize(torch.randn(50, 64))
+    table = F.normalize(torch.cat([query, query[:10]]) + 0.02 * torch.randn(60, 64))
+    row = torch.cat([torch.arange(50), torch.arange(10), torch.zeros(3, dtype=torch.long)])
+    target = torch.cat([torch.arange(60), torch.tensor([0, 7, 7])])  # Several, one of them twice.
+
+    def loss(backend: str, precision: Precision) -> Any:
+        return lambda x, y: softmax_loss(
+            x, target, y, temperature, row=row, backend=backend, precision=precision
+        )
+
+    actual = value_and_grads(loss("chunked", "bf16"), (query, table))
+    expected = value_and_grads(loss("naive", "ieee"), (query.double(), table.double()))
+    for grad, wanted in zip(actual[1:], expected[1:], strict=True):
+        one = slice(10, 50)  # The others have several targets, which hardly differ.
+        assert ((grad - wanted)[one].norm(dim=1) < 0.03 * wanted[one].norm(dim=1)).all()
 
 
 @pytest.mark.parametrize("amx", [True, False])
