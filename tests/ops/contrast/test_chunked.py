@@ -339,8 +339,11 @@ def test_what_positives_that_lead_leave_is_rounded_and_not_they(
     actual = value_and_grads(loss("chunked", "bf16"), (query, table))
     expected = value_and_grads(loss("naive", "ieee"), (query.double(), table.double()))
     for grad, wanted in zip(actual[1:], expected[1:], strict=True):
-        one = slice(10, 50)  # The others have several targets, which hardly differ.
-        assert ((grad - wanted)[one].norm(dim=1) < 0.03 * wanted[one].norm(dim=1)).all()
+        off = (grad - wanted).norm(dim=1) / wanted.norm(dim=1)
+        if temperature < 0.1:  # Some have several targets, which hardly differ.
+            assert (off[10:50] < 0.2).all()
+        else:
+            assert (off < 0.03).all()
 
 
 @pytest.mark.parametrize("amx", [True, False])
