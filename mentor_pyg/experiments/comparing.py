@@ -34,7 +34,7 @@ from mentor_pyg.models import FittedModel, Model, load_model
 from mentor_pyg.models.registry import find_model
 from mentor_pyg.tensor_files import load_checked, save_checked
 from mentor_pyg.training import Fit, TrainingConfig, train
-from mentor_pyg.training.run_folder import read_settings
+from mentor_pyg.training.run_folder import MAY_GROW, read_settings
 from mentor_pyg.transforms import RemoveModalities
 
 __all__ = ["BEYOND", "STRATA", "Asked", "Cell", "cells_of", "compare"]
@@ -172,26 +172,24 @@ class Asked:
             OSError: If the file of its users' metrics is not there.
             ValueError: If that is damaged, or something was changed.
         """
-        run = cell.folder / "run" / "settings.json"
-        if cell.is_done:
+        is_done, asked = cell.is_done, self.settings(cell)
+        if is_done:
             ran = (cell.result or {})["config"]
-        elif run.is_file():
-            try:
-                ran = read_settings(run)
-            except (OSError, ValueError):
-                return  # The cell fails when its turn comes, and no other.
-            now = TrainingConfig.from_dict(self.settings(cell)["training"]).to_dict()
-            ran["training"] |= {name: now[name] for name in ("epochs", "patience")}
         else:
-            return
+            try:
+                ran = read_settings(cell.folder / "run" / "settings.json")
+            except (OSError, ValueError):
+                return  # It is not begun; or it fails when its turn comes, and no other.
+            now = TrainingConfig.from_dict(asked["training"]).to_dict()
+            ran["training"] |= {name: now[name] for name in MAY_GROW}
         checksum = self._checksum(cell.entry)
-        if changed := changes(ran, cell.entry.model, self.settings(cell), cell.seed, checksum):
+        if changed := changes(ran, cell.entry.model, asked, cell.seed, checksum):
             raise ValueError(
                 f"{cell.folder} was trained with other settings or data than the plan has now "
                 f"({changed}); undo the change, choose another --out, or remove that folder to "
                 f"have it trained anew"
             )
-        if cell.is_done:
+        if is_done:
             _ = cell.per_user
 
     def _checksum(self, entry: Entry) -> str:

@@ -13,7 +13,7 @@ from mentor_pyg.models.registry import find_model
 from mentor_pyg.training import TrainingConfig
 from mentor_pyg.training.run_folder import flattened
 
-__all__ = ["changes", "finished_run"]
+__all__ = ["changes", "differences", "finished_run"]
 
 
 def finished_run(
@@ -83,6 +83,11 @@ def changes(
     }
     if asked["model"] != found["model"]:
         return f"the model was {found['model']}, now {asked['model']}"
+    return differences(found, asked)
+
+
+def differences(found: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """Return what differs between nested values, as JSON has them; nothing if nothing does."""
     before, now = (flattened(json.loads(json.dumps(parts))) for parts in (found, asked))
     return ", ".join(
         f"{key} was {before.get(key)}, now {now.get(key)}"

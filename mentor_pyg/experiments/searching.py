@@ -21,12 +21,11 @@ from mentor_pyg.data import fingerprint
 from mentor_pyg.datasets.sources import read_source
 from mentor_pyg.dependencies import require
 from mentor_pyg.experiments.plan import Entry, Plan, Space
-from mentor_pyg.experiments.runs import finished_run
+from mentor_pyg.experiments.runs import differences, finished_run
 from mentor_pyg.files import read_json, write_json
 from mentor_pyg.interrupts import interruptible
 from mentor_pyg.sampling import mix_seed
 from mentor_pyg.training import Fit, TrainingConfig, train
-from mentor_pyg.training.run_folder import flattened
 
 __all__ = ["chosen_settings", "search"]
 
@@ -195,12 +194,10 @@ class _Search:
         }
         before = {**described, **self.study.user_attrs.get("plan", {})}
         before["trials"] = _budget(self.entry.space, before["trials"])
-        was, now = (flattened(json.loads(json.dumps(one))) for one in (before, described))
-        if changed := sorted(key for key in was | now if was.get(key) != now.get(key)):
-            listed = ", ".join(f"{key} was {was.get(key)}, now {now.get(key)}" for key in changed)
+        if changed := differences(before, described):
             raise ValueError(
-                f"{out} holds a search of another plan ({listed}); give the same to go on with it, "
-                f"or choose another --out"
+                f"{out} holds a search of another plan ({changed}); give the same to go on with "
+                f"it, or choose another --out"
             )
         self.study.set_user_attr("plan", described)
 

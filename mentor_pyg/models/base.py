@@ -148,17 +148,6 @@ class Recommender(Model):
 
     # ---- for everybody ------------------------------------------------------------------------
 
-    def forward(
-        self,
-        data: HeteroData | Inputs,
-        user: Tensor,
-        pos_item: Tensor,
-        neg_item: Tensor,
-        draws: Draws | None = None,
-    ) -> dict[str, Tensor]:
-        """Return what :meth:`loss` does, for what wraps a module, as DistributedDataParallel."""
-        return self.loss(data, user, pos_item, neg_item, draws)
-
     @final
     def encode(self, data: HeteroData | Inputs) -> Representations:
         """Return the representations of all users and items, as they are scored: without dropout.
@@ -201,6 +190,9 @@ class Recommender(Model):
             )
         inputs = self.completed(self._inputs(data))
         return self.terms(inputs, Batch(user, pos_item, neg_item), draws or Draws())
+
+    forward = loss
+    """What wraps a module calls this, as DistributedDataParallel does."""
 
     @final
     def completed(self, inputs: Inputs) -> Inputs:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from mentor_pyg.data import FUSED, Representations, Scorer, edge_label_index, num_users
+from mentor_pyg.data.raw_ids import listed
 from mentor_pyg.graph import ItemLists
 from mentor_pyg.typing import Split
 
@@ -180,12 +181,11 @@ def _look_up(wanted: list[Any], raw_id: Any) -> Tensor:
             f"'user' needs to be integer ids of shape [batch], or original ids as text "
             f"(got {other[0]!r} among them)"
         )
-    if raw_id is None:
+    if (known := listed(raw_id)) is None:
         raise ValueError(
             f"'user' holds original ids such as {wanted[0]!r}, but data['user'].raw_id, which "
             f"says whose they are, is missing; add it, or give numbers that count from 0"
         )
-    known = raw_id if isinstance(raw_id, list | tuple) else raw_id.tolist()
     asked = set(wanted)
     number = {text: n for n, text in enumerate(map(str, known)) if text in asked}
     if unknown := [one for one in wanted if one not in number]:

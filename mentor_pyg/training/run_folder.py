@@ -17,12 +17,12 @@ from filelock import FileLock, Timeout
 from mentor_pyg.files import read_json, replaced_whole, write_json
 from mentor_pyg.version import __version__
 
-__all__ = ["RunFolder", "flattened", "read_settings"]
+__all__ = ["MAY_GROW", "RunFolder", "flattened", "read_settings"]
 
 _DECIDING = ("model", "training", "data")
 """Parts of a run's settings that decide whether it is the same."""
-_MAY_GROW = ("training.epochs", "training.patience")
-"""Settings with which a run can be gone on with."""
+MAY_GROW = ("epochs", "patience")
+"""Settings of training with which a run can be gone on with."""
 _UNREADABLE = (RuntimeError, ValueError, EOFError, KeyError, OSError, pickle.UnpicklingError)
 _MEND = "put a copy in its place, or choose another output folder"
 
@@ -141,7 +141,7 @@ def _check_same(path: Path, before: dict[str, Any], settings: dict[str, Any]) ->
     """Return whether the run may train longer than before; raise if it is another run."""
     old, new = (flattened({part: run[part] for part in _DECIDING}) for run in (before, settings))
     changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-    other = sorted(changed.difference(_MAY_GROW))
+    other = sorted(changed.difference(f"training.{name}" for name in MAY_GROW))
     if other == ["data.sha256"]:
         was, now = (run["environment"].get("modalities") for run in (before, settings))
         what = "interactions or features"

@@ -81,8 +81,8 @@ class AddItems(BaseTransform):
             store[feature_key(modality)] = torch.cat([x, new])
             if not has.all():
                 store[presence_key(modality)] = has
-        if store.get("raw_id") is not None:
-            store.raw_id = [*(listed(store.raw_id) or ()), *(self.raw_id or ())]
+        if (known := listed(store.get("raw_id"))) is not None:
+            store.raw_id = [*known, *(self.raw_id or ())]
         store.num_nodes = before + self.count
         for kind in data.edge_types:
             for name, value in data[kind].items():  # An EdgeIndex has the number of items in it.

@@ -63,10 +63,19 @@ def cross_entropy(
     """Return the loss, see :class:`~mentor_pyg.ops.contrast.ContrastBackend`."""
     # On CUDA, products of bfloat16 can be had in float32; elsewhere torch rounds if told to.
     factor = torch.bfloat16 if query.is_cuda and precision == "bf16" else query.dtype
-    stream = partial(_stream, factor=factor, rounds=precision != "ieee")
+    rounds = precision != "ieee"
+    stream = partial(_stream, factor=factor, rounds=rounds)
     with float32_products(query.device.type, "ieee" if factor == torch.bfloat16 else precision):
         return streamed_cross_entropy(
-            stream, query, table, target, row, left_out, temperature, unit_rows
+            stream,
+            query,
+            table,
+            target,
+            row,
+            left_out,
+            temperature,
+            unit_rows,
+            adds_targets=rounds,
         )
 
 
@@ -101,12 +110,11 @@ def _stream(
 ) -> Tensor:
     """Add the softmax's part to the gradients, as a :data:`~.streamed.Stream` does.
 
-    ``factor`` is the dtype of what is multiplied, and ``rounds`` whether products round it.
+    ``factor`` is the dtype of what is multiplied, and ``rounds`` whether products round it; then
+    the targets' part is added with it.
     """
     total = query.new_zeros((), dtype=torch.float64)
     chunks = _chunks(len(query), len(table), query.device.type)
-    if rounds:
-        _take_back(targets, query, table, grad_query, grad_table)
     table_factor = table.to(factor)
     is_bf16 = factor == torch.bfloat16
     longest = max(chunk.stop - chunk.start for chunk in chunks)
@@ -143,17 +151,3 @@ def _stream(
             else:
                 grad_table.addmm_(p, weighted)
     return total
-
-
-def _take_back(
-    targets: Targets,
-    query: Tensor,
-    table: Tensor,
-    grad_query: Tensor | None,
-    grad_table: Tensor | None,
-) -> None:
-    """Take out of the gradients what they hold of the targets already."""
-    if grad_query is not None:
-        grad_query.index_add_(0, targets.query, table[targets.row])
-    if grad_table is not None:
-        grad_table.index_add_(0, targets.row, query[targets.query])

@@ -48,7 +48,8 @@ Stream: TypeAlias = Callable[
 
 Adds the softmax's part to ``temperature`` times the gradients of ``total``, the sum of the losses
 of all targets, in float64. A gradient that is ``None`` is not wanted. ``shifted`` says that
-exponentials of scores may be too large for float32, or all too small.
+exponentials of scores may be too large for float32, or all too small. The gradients hold the
+targets' part already, unless the stream adds that too (``adds_targets``).
 """
 
 
@@ -61,11 +62,13 @@ def streamed_cross_entropy(
     left_out: Tensor | None,
     temperature: float,
     unit_rows: bool,
+    *,
+    adds_targets: bool = False,
 ) -> Tensor:
     """Return the loss, see :class:`~mentor_pyg.ops.contrast.ContrastBackend`."""
     shifted = not unit_rows or temperature < _MIN_UNSHIFTED_TEMPERATURE
     # Inside a function's forward the grad mode is always off.
-    options = (temperature, stream, shifted, torch.is_grad_enabled())
+    options = (temperature, stream, shifted, adds_targets, torch.is_grad_enabled())
     value: Tensor = _StreamedCrossEntropy.apply(  # type: ignore[no-untyped-call]
         query, table, target, row, left_out, *options
     )
@@ -86,6 +89,7 @@ class _StreamedCrossEntropy(torch.autograd.Function):
         temperature: float,
         stream: Stream,
         shifted: bool,
+        adds_targets: bool,
         wanted: bool,
     ) -> Tensor:
         needs_query, needs_table = (wanted and needs for needs in ctx.needs_input_grad[:2])
@@ -94,10 +98,12 @@ class _StreamedCrossEntropy(torch.autograd.Function):
         grad_query = grad_table = None
         if needs_query:
             grad_query = torch.zeros_like(query)
-            grad_query.index_add_(0, targets.query, table[targets.row], alpha=-1)
+            if not adds_targets:
+                grad_query.index_add_(0, targets.query, table[targets.row], alpha=-1)
         if needs_table:
             grad_table = torch.zeros_like(table)
-            grad_table.index_add_(0, targets.row, query[targets.query], alpha=-1)
+            if not adds_targets:
+                grad_table.index_add_(0, targets.row, query[targets.query], alpha=-1)
         total = stream(query, table, targets, temperature, grad_query, grad_table, shifted)
         ctx.save_for_backward(grad_query, grad_table)
         ctx.scale = 1.0 / (len(target) * temperature)
@@ -112,4 +118,4 @@ class _StreamedCrossEntropy(torch.autograd.Function):
             )
         scale = grads[0] * ctx.scale
         scaled = (None if grad is None else grad * scale for grad in ctx.saved_tensors)
-        return (*scaled, *[None] * 7)
+        return (*scaled, *[None] * 8)
